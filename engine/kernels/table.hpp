@@ -1,0 +1,18 @@
+#pragma once
+
+#include "simd/isa.hpp"
+
+namespace ember::kernels {
+
+/// Every kernel of one instruction set. One member per family; a family is a struct of function
+/// pointers in <family>.hpp, filled in by <family>.isa.cpp.
+struct KernelTable {
+  simd::Isa isa;
+  int lanes;  ///< floats per vector
+  int block;  ///< channels per block of the blocked layout: 16 with AVX-512, else 8
+};
+
+/// The table of an instruction set. Using it on a processor without that set is undefined.
+const KernelTable& table(simd::Isa isa);
+
+}  // namespace ember::kernels

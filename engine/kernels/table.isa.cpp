@@ -1,0 +1,24 @@
+#include "kernels/table.hpp"
+
+#include "simd/vec.hpp"
+
+namespace ember::kernels::EMBER_ISA_NAMESPACE {
+
+extern const KernelTable kTable;
+const KernelTable kTable = {
+#if defined(EMBER_ISA_AVX512)
+    .isa = simd::Isa::Avx512,
+    .lanes = kLanes,
+    .block = 16,
+#elif defined(EMBER_ISA_AVX2)
+    .isa = simd::Isa::Avx2,
+    .lanes = kLanes,
+    .block = 8,
+#else
+    .isa = simd::Isa::Sse42,
+    .lanes = kLanes,
+    .block = 8,
+#endif
+};
+
+}  // namespace ember::kernels::EMBER_ISA_NAMESPACE

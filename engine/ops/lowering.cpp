@@ -1,0 +1,32 @@
+#include "ops/lowering.hpp"
+
+namespace ember::ops {
+
+// One line per <family>_lowering.cpp.
+
+namespace {
+
+CandidateMap build() {
+  CandidateMap map;
+  return map;
+}
+
+}  // namespace
+
+std::span<const Candidate> candidates(std::string_view op) {
+  static const CandidateMap map = build();
+  const auto found = map.find(op);
+  return found == map.end() ? std::span<const Candidate>() : std::span<const Candidate>(found->second);
+}
+
+std::int64_t TensorDesc::stored_elements() const noexcept {
+  if (layout == Layout::Plain) return shape.elements();
+  const std::int64_t padded = (shape[1] + block - 1) / block * block;
+  return shape[0] * padded * shape.elements(2, shape.rank());
+}
+
+std::size_t TensorDesc::bytes() const noexcept {
+  return static_cast<std::size_t>(stored_elements()) * size_of(type);
+}
+
+}  // namespace ember::ops

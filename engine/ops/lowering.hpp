@@ -1,0 +1,143 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include <ember/tensor.hpp>
+
+#include "core/parallel.hpp"
+#include "kernels/activation.hpp"
+#include "ops/op.hpp"
+
+namespace ember::kernels {
+struct KernelTable;
+}
+
+namespace ember::ops {
+
+/// How a tensor's elements lie in memory.
+enum class Layout : std::uint8_t {
+  Plain,    ///< dense, row-major, as ONNX means it
+  Blocked,  ///< [N][ceil(C/b)][spatial...][b]: axis 1 split into blocks of b channels, the last padded
+            ///< with channels whose content is unspecified but finite unless stated. b =
+            ///< LowerContext::block()
+};
+
+/// What a lowering knows of a tensor at plan time.
+struct TensorDesc {
+  DataType type = DataType::Undefined;
+  Shape shape;  ///< the logical (ONNX) shape in either layout
+  Layout layout = Layout::Plain;
+  int block = 1;  ///< channels per block when Blocked
+
+  /// Elements in memory, channel padding included.
+  [[nodiscard]] std::int64_t stored_elements() const noexcept;
+  [[nodiscard]] std::size_t bytes() const noexcept;
+};
+
+/// What was fused behind a node, applied to its result in this order:
+/// y = after(before(op(inputs)) + residual).
+struct Epilogue {
+  kernels::Activation before;  ///< kind None when absent
+  bool residual = false;       ///< add the step's last input, same logical shape as the output
+  kernels::Activation after;   ///< kind None when absent
+  /// Keeps the PRelu slopes that before/after point at alive.
+  std::shared_ptr<const std::vector<float>> slopes_before, slopes_after;
+
+  [[nodiscard]] bool empty() const noexcept {
+    return !residual && before.kind == kernels::ActivationKind::None &&
+           after.kind == kernels::ActivationKind::None;
+  }
+};
+
+/// Memory and threads of one execution of a step.
+struct StepContext {
+  std::span<const void* const> inputs;  ///< in the order of the node's inputs (residual last); nullptr for
+                                        ///< constants and inputs left out
+  std::span<void* const> outputs;       ///< nullptr for outputs left out
+  std::byte* scratch = nullptr;         ///< scratch_bytes() bytes, kAlignment-aligned, content undefined
+  Parallel& parallel;
+};
+
+/// One runnable piece of a plan. Immutable and shared by sessions; run() neither allocates nor throws
+/// and gives the same bits at any thread count.
+class Step {
+ public:
+  virtual ~Step() = default;
+  virtual void run(const StepContext& context) const = 0;
+  /// Working memory wanted, given how many workers the session has (one region per worker if need be).
+  [[nodiscard]] virtual std::size_t scratch_bytes(int workers) const {
+    (void)workers;
+    return 0;
+  }
+};
+
+/// Weights in a kernel's own layout, shared by every plan and session of a model.
+using PackedWeights = std::shared_ptr<const float[]>;
+
+/// Everything a lowering may look at.
+class LowerContext : public NodeContext {
+ public:
+  LowerContext(const graph::Graph& graph, graph::NodeId id) : NodeContext(graph, id) {}
+  virtual ~LowerContext() = default;
+
+  std::vector<TensorDesc> inputs;  ///< by node input index (residual last), with the layout each is in now;
+                                   ///< type Undefined for inputs left out
+  std::vector<const Tensor*> constants;  ///< by input index, nullptr when not constant. Always Plain.
+  std::vector<TensorDesc> outputs;       ///< logical shapes and types
+  Epilogue epilogue;
+
+  /// The kernels of the ISA this plan is for.
+  [[nodiscard]] virtual const kernels::KernelTable& kernels() const = 0;
+  /// Channels per block of Layout::Blocked: 8, or 16 with AVX-512.
+  [[nodiscard]] virtual int block() const = 0;
+  /// `count` floats written by `fill` the first time `key` is asked for this source tensor, shared after.
+  /// 64-byte aligned, zero-filled before `fill` is called.
+  virtual PackedWeights pack(const Tensor& source, std::string_view key, std::size_t count,
+                             const std::function<void(float*)>& fill) = 0;
+};
+
+struct Lowered {
+  std::unique_ptr<Step> step;
+  /// Layout wanted for each input (the planner converts where it differs), and made for each output.
+  /// Empty means all Plain.
+  std::vector<Layout> input_layouts;
+  std::vector<Layout> output_layouts;
+  /// Input whose memory output 0 may share (same bytes, element i written only after it was read), -1: none.
+  int in_place = -1;
+};
+
+/// Why a candidate does not take a node: one phrase, e.g. "groups > 1".
+struct Refusal {
+  std::string reason;
+};
+
+using LowerResult = std::variant<Lowered, Refusal>;
+
+/// One way to run a node, e.g. "conv_winograd_f4". Candidates of an operator are asked in order,
+/// fastest first; when all refuse, the reference runs and says so in the profile.
+struct Candidate {
+  std::string_view implementation;
+  LowerResult (*consider)(LowerContext& context);
+};
+
+/// The candidates of an ai.onnx operator, fastest first; empty when only the reference exists.
+std::span<const Candidate> candidates(std::string_view op);
+
+/// Candidates by ai.onnx operator; each lowering file adds its own (see lowering.cpp).
+using CandidateMap = std::map<std::string, std::vector<Candidate>, std::less<>>;
+
+/// A step that changes only the layout of a float32 tensor of rank >= 3 (either direction).
+std::unique_ptr<Step> make_layout_conversion(const TensorDesc& from, Layout to, int block,
+                                             const kernels::KernelTable& kernels);
+
+}  // namespace ember::ops

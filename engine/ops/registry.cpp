@@ -1,0 +1,105 @@
+#include "ops/registry.hpp"
+
+#include <algorithm>
+#include <iterator>
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include <ember/error.hpp>
+
+namespace ember::ops {
+
+// One line per family, in the order of the files.
+void add_identity_operators(OperatorList& list);
+
+namespace {
+
+OperatorList build() {
+  OperatorList list;
+  add_identity_operators(list);
+  std::ranges::sort(list, [](const Operator& a, const Operator& b) {
+    return std::pair(a.domain, a.name) < std::pair(b.domain, b.name);
+  });
+  return list;
+}
+
+const OperatorList& registry() {
+  static const OperatorList list = build();
+  return list;
+}
+
+void collect_unsupported(const graph::Graph& graph, std::vector<std::string>& lines) {
+  for (const graph::NodeId id : graph.order()) {
+    const NodeContext node(graph, id);
+    const auto report = [&](const std::string& reason) {
+      const std::string domain = node.node().domain.empty() ? "" : node.node().domain + ".";
+      lines.push_back(
+          fmt::format("{}: {}{} (opset {}): {}", graph.label(id), domain, node.op(), node.opset(), reason));
+    };
+    const Operator* op = find_operator(node.node().domain, node.op(), node.opset());
+    if (op == nullptr) {
+      const auto known = std::ranges::find_if(registry(), [&](const Operator& candidate) {
+        return candidate.name == node.op() && candidate.domain == node.node().domain;
+      });
+      if (known == registry().end()) {
+        report("no such operator in ember");
+      } else if (known->removed_in != 0 && node.opset() >= known->removed_in) {
+        report(fmt::format("the operator was removed in opset {}", known->removed_in));
+      } else {
+        report(fmt::format("ember knows it from opset {}", known->versions.front()));
+      }
+      continue;
+    }
+    if (op->check != nullptr) {
+      std::vector<std::string> reasons;
+      op->check(node, reasons);
+      for (const std::string& reason : reasons) report(reason);
+    }
+    for (const auto& [key, attribute] : node.node().attributes) {
+      if (const auto* sub = std::get_if<std::shared_ptr<const graph::Graph>>(&attribute))
+        collect_unsupported(**sub, lines);
+    }
+  }
+}
+
+}  // namespace
+
+const Operator* find_operator(std::string_view domain, std::string_view name, int opset) {
+  const auto found =
+      std::ranges::lower_bound(registry(), std::pair(domain, name), {},
+                               [](const Operator& op) { return std::pair(op.domain, op.name); });
+  if (found == registry().end() || found->name != name || found->domain != domain) return nullptr;
+  if (opset < found->versions.front()) return nullptr;
+  if (found->removed_in != 0 && opset >= found->removed_in) return nullptr;
+  return &*found;
+}
+
+const Operator& operator_of(const graph::Graph& graph, graph::NodeId id) {
+  const graph::Node& node = graph.node(id);
+  const Operator* op = find_operator(node.domain, node.op, graph.opset(node));
+  if (op == nullptr)
+    NodeContext(graph, id).fail(ErrorCode::Unsupported, "no such operator in ember at this opset");
+  return *op;
+}
+
+std::span<const Operator> all_operators() { return registry(); }
+
+std::vector<std::string> unsupported(const graph::Graph& graph) {
+  std::vector<std::string> lines;
+  collect_unsupported(graph, lines);
+  return lines;
+}
+
+void check_supported(const graph::Graph& graph) {
+  const std::vector<std::string> lines = unsupported(graph);
+  if (lines.empty()) return;
+  std::string reason = fmt::format("{} thing{} in the model that ember does not run:", lines.size(),
+                                   lines.size() == 1 ? "" : "s");
+  for (const std::string& line : lines) reason += "\n  " + line;
+  throw Error(ErrorCode::Unsupported, reason,
+              {.model = graph.metadata.model_name, .cure = "'ember ops' lists what it runs"});
+}
+
+}  // namespace ember::ops

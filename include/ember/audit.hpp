@@ -1,0 +1,106 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <ember/model.hpp>
+#include <ember/samples.hpp>
+
+namespace ember {
+
+/// What is known of a channel, worst first. See README, "What dead means".
+enum class Verdict {
+  ProvedDead,
+  Silent,
+  Refuted,
+  Rare,
+  Dormant,
+  Constant,
+  Saturated,
+  AlwaysOn,
+  Healthy,
+};
+/// "proved_dead", "silent", …
+const char* to_string(Verdict verdict) noexcept;
+
+/// Counts and moments of one channel of one activation. A sample fired when any of its positions did.
+/// merge() is associative and commutative; counts merge exactly.
+struct ChannelStatistics {
+  std::int64_t samples = 0;            ///< seen
+  std::int64_t samples_fired = 0;      ///< fired at one position at least
+  std::int64_t samples_saturated = 0;  ///< saturated at every position
+  std::int64_t positions = 0;
+  std::int64_t positions_fired = 0;
+  std::int64_t positions_saturated = 0;
+  std::int64_t not_finite = 0;  ///< positions with NaN or infinity before the activation
+  double pre_min = 0, pre_max = 0, pre_sum = 0, pre_sum_squares = 0;  ///< before the activation
+  double out_min = 0, out_max = 0, out_sum = 0, out_sum_squares = 0;  ///< after it
+  double out_sum_abs = 0;
+
+  void merge(const ChannelStatistics& other);
+};
+
+struct ChannelReport {
+  std::int64_t index = 0;
+  Verdict verdict = Verdict::Healthy;
+  ChannelStatistics statistics;
+  double rate_bound = 0;  ///< silent and rare: upper bound of the firing rate per sample at the confidence
+  double dormancy = 0;    ///< mean |output| over the layer's mean (ReDo score)
+};
+
+struct LayerReport {
+  std::string node;                  ///< label of the activation's ONNX node
+  std::string op;                    ///< "Relu", "Clip", "Silu" (a pattern of nodes), …
+  std::string value;                 ///< name of the activation's output value
+  std::vector<std::string> pattern;  ///< labels of all nodes of the activation when it is a pattern
+  int channel_axis = 1;
+  std::vector<ChannelReport> channels;
+
+  [[nodiscard]] std::int64_t count(Verdict verdict) const;
+};
+
+struct AuditOptions {
+  std::int64_t samples = 0;  ///< how many to use, 0 = all
+  std::int64_t batch = 0;    ///< 0 = the model's own batch, or chosen
+  int threads = 1;
+  double confidence = 0.95;   ///< of every rate bound, jointly over all channels (Bonferroni)
+  double rare_below = 0.001;  ///< rare: fires in fewer than this share of the samples
+  double dormant_tau = 0.0;   ///< dormant: ReDo score <= tau while it fires; 0 = only exact zero mean
+  /// Called now and then with samples done and to do.
+  std::function<void(std::int64_t done, std::int64_t total)> progress;
+};
+
+class AuditReport {
+ public:
+  std::string model;
+  std::string model_hash;  ///< SHA-256 of the model file's graph as serialised
+  std::string data;
+  std::string data_hash;
+  std::string isa;
+  std::int64_t samples = 0;
+  std::int64_t samples_not_finite =
+      0;  ///< samples with NaN or infinity in the input (they were run, not dropped)
+  double confidence = 0.95;
+  std::vector<std::string> notes;  ///< what was not checked, and why
+  std::vector<LayerReport> layer_reports;
+
+  [[nodiscard]] const std::vector<LayerReport>& layers() const noexcept { return layer_reports; }
+  [[nodiscard]] std::int64_t channels() const;
+  [[nodiscard]] std::int64_t count(Verdict verdict) const;
+};
+
+/// Runs `samples` through `model` and judges every channel of every activation. Throws Error.
+AuditReport audit(const Model& model, Samples& samples, const AuditOptions& options = {});
+
+/// The report as JSON (schema "ember-audit-1") and as text for a terminal `width` columns wide.
+std::string to_json(const AuditReport& report);
+struct TextReportOptions {
+  int width = 100;
+  bool color = false;
+};
+std::string to_text(const AuditReport& report, const TextReportOptions& options = {});
+
+}  // namespace ember
