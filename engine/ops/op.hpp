@@ -153,6 +153,7 @@ struct Operator {
   /// Output types and shapes from inputs. Throws Error (InvalidModel, Unsupported) or DataDependent.
   void (*infer)(InferContext& context) = nullptr;
   /// The literal ONNX meaning, scalar, accumulating floats in double. The oracle of every test.
+  /// Null for If alone: its branches read captured values, so interpreter and planner run it themselves.
   void (*reference)(EvalContext& context) = nullptr;
   /// Multiply-adds count two. Null: one per output element.
   double (*flops)(const NodeContext& node, std::span<const Shape> inputs,
