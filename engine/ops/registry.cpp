@@ -14,6 +14,7 @@ namespace ember::ops {
 // One line per family, in the order of the files.
 void add_control_flow_operators(OperatorList& list);
 void add_identity_operators(OperatorList& list);
+void add_recurrent_operators(OperatorList& list);
 
 namespace {
 
@@ -21,6 +22,7 @@ OperatorList build() {
   OperatorList list;
   add_control_flow_operators(list);
   add_identity_operators(list);
+  add_recurrent_operators(list);
   std::ranges::sort(list, [](const Operator& a, const Operator& b) {
     return std::pair(a.domain, a.name) < std::pair(b.domain, b.name);
   });
