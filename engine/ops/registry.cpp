@@ -13,6 +13,7 @@ namespace ember::ops {
 
 // One line per family, in the order of the files.
 void add_control_flow_operators(OperatorList& list);
+void add_conv_operators(OperatorList& list);
 void add_identity_operators(OperatorList& list);
 void add_recurrent_operators(OperatorList& list);
 
@@ -21,6 +22,7 @@ namespace {
 OperatorList build() {
   OperatorList list;
   add_control_flow_operators(list);
+  add_conv_operators(list);
   add_identity_operators(list);
   add_recurrent_operators(list);
   std::ranges::sort(list, [](const Operator& a, const Operator& b) {
