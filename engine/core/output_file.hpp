@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include <ember/file.hpp>
+
 namespace ember {
 
 /// A file that appears whole or not at all: it is written under another name in the same folder and
@@ -33,9 +35,5 @@ class OutputFile {
   std::filesystem::path temporary_;  ///< empty when written in place
   int descriptor_ = -1;
 };
-
-/// Writes a whole file through OutputFile.
-void write_file(const std::filesystem::path& file, std::span<const std::byte> bytes);
-void write_file(const std::filesystem::path& file, std::string_view text);
 
 }  // namespace ember

@@ -4,6 +4,7 @@
 
 #include <ember/audit.hpp>    // IWYU pragma: export
 #include <ember/error.hpp>    // IWYU pragma: export
+#include <ember/file.hpp>     // IWYU pragma: export
 #include <ember/model.hpp>    // IWYU pragma: export
 #include <ember/npy.hpp>      // IWYU pragma: export
 #include <ember/samples.hpp>  // IWYU pragma: export

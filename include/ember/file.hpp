@@ -1,0 +1,15 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+#include <string_view>
+
+namespace ember {
+
+/// Writes a file that appears whole or not at all: under another name first, then renamed. A device
+/// or pipe is written in place. Throws Error (Io).
+void write_file(const std::filesystem::path& file, std::span<const std::byte> bytes);
+void write_file(const std::filesystem::path& file, std::string_view text);
+
+}  // namespace ember

@@ -1,0 +1,65 @@
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <exception>
+#include <iostream>
+#include <new>
+#include <sstream>
+
+#include <CLI/CLI.hpp>
+
+#include "output.hpp"
+#include "verbs.hpp"
+
+namespace {
+
+using namespace ember::cli;
+
+constexpr auto kVerbs = {add_help};
+
+/// A closed standard stream would lend its number to the next file opened, which would then receive
+/// what is printed. /dev/null opened the wrong way round keeps the number and refuses the use.
+void occupy_standard_streams() {
+  for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(descriptor, F_GETFD) == -1) {
+      (void)::open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+    }
+  }
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("Runs ONNX networks and finds the channels that never fire.", "ember");
+  app.set_version_flag("--version", "ember " EMBER_VERSION);
+  app.require_subcommand(1);
+  app.failure_message(CLI::FailureMessage::simple);
+  app.footer(
+      "'ember help VERB' explains a verb and shows an example.\n"
+      "Exit status: 0 success, 1 a gate or comparison failed, 2 usage, input or output.");
+  Context context;
+  for (const auto add_verb : kVerbs) add_verb(app, context);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    std::ostringstream text;
+    context.status = app.exit(error, text, std::cerr) == 0 ? kSuccess : kFailure;
+    print(text.str());
+  }
+  flush_output();
+  return context.status;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);  // a reader that went away is an error of print(), not a death
+  occupy_standard_streams();
+  try {
+    return run(argc, argv);
+  } catch (const std::bad_alloc&) {
+    diagnose("out of memory");
+  } catch (const std::exception& error) {
+    diagnose(error.what());
+  }
+  return kFailure;
+}

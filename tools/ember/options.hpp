@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json_fwd.hpp>
+
+namespace ember::cli {
+
+// Options that several verbs have. Defined once, so that they mean the same everywhere.
+
+void add_model(CLI::App& verb, std::string& model);
+/// 1 by default, 0 = one per processor.
+void add_threads(CLI::App& verb, int& threads);
+void add_batch(CLI::App& verb, std::int64_t& batch);
+void add_samples(CLI::App& verb, std::int64_t& samples);
+void add_data(CLI::App& verb, std::string& data, std::string& preprocess);
+/// `--json` prints JSON instead of text; `--json FILE` writes it to FILE.
+class JsonOption {
+ public:
+  void add_to(CLI::App& verb);
+  /// JSON is wanted at all.
+  [[nodiscard]] bool given() const { return option_->count() > 0; }
+  /// JSON is wanted on standard output, which is then free of text.
+  [[nodiscard]] bool on_output() const { return given() && file_.empty(); }
+  /// Sends `json` where it is wanted, and nowhere otherwise. Throws Error (Io).
+  void emit(const nlohmann::ordered_json& json) const;
+  void emit_text(const std::string& json) const;
+
+ private:
+  CLI::Option* option_ = nullptr;
+  std::string file_;
+};
+
+/// The text of a verb's example, shown under its help.
+void add_example(CLI::App& verb, const std::string& example);
+
+}  // namespace ember::cli
