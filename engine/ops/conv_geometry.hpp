@@ -88,22 +88,35 @@ void for_each_output(const Windows& windows, F&& f) {
   }
 }
 
+/// The taps of the window at `out` that lie on the input, along one axis: [begin, end).
+struct TapRange {
+  std::int64_t first = 0;  ///< input position of tap 0, on the input or not
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+};
+
+inline TapRange taps_on_input(const WindowAxis& axis, std::int64_t out) {
+  const auto taps_before = [&](std::int64_t distance) {
+    return distance <= 0 ? 0 : (distance + axis.dilation - 1) / axis.dilation;
+  };
+  const std::int64_t first = out * axis.stride - axis.pad_begin;
+  const std::int64_t end = taps_before(axis.input - first);
+  return {.first = first, .begin = taps_before(-first), .end = end < axis.kernel ? end : axis.kernel};
+}
+
 /// Calls tap(input index, kernel index) for every tap of the window at `out` that lies on the input.
 template <class Tap>
 void for_each_tap(const Windows& windows, const Position& out, Tap&& tap) {
   const auto& [depth, height, width] = windows.axes;
-  const auto at = [](const WindowAxis& axis, std::int64_t o, std::int64_t k) {
-    return o * axis.stride - axis.pad_begin + k * axis.dilation;
-  };
-  for (std::int64_t kd = 0; kd < depth.kernel; ++kd) {
-    const std::int64_t d = at(depth, out[0], kd);
-    if (d < 0 || d >= depth.input) continue;
-    for (std::int64_t kh = 0; kh < height.kernel; ++kh) {
-      const std::int64_t h = at(height, out[1], kh);
-      if (h < 0 || h >= height.input) continue;
-      for (std::int64_t kw = 0; kw < width.kernel; ++kw) {
-        const std::int64_t w = at(width, out[2], kw);
-        if (w < 0 || w >= width.input) continue;
+  const TapRange in_depth = taps_on_input(depth, out[0]);
+  const TapRange in_height = taps_on_input(height, out[1]);
+  const TapRange in_width = taps_on_input(width, out[2]);
+  for (std::int64_t kd = in_depth.begin; kd < in_depth.end; ++kd) {
+    const std::int64_t d = in_depth.first + kd * depth.dilation;
+    for (std::int64_t kh = in_height.begin; kh < in_height.end; ++kh) {
+      const std::int64_t h = in_height.first + kh * height.dilation;
+      for (std::int64_t kw = in_width.begin; kw < in_width.end; ++kw) {
+        const std::int64_t w = in_width.first + kw * width.dilation;
         tap((d * height.input + h) * width.input + w, (kd * height.kernel + kh) * width.kernel + kw);
       }
     }

@@ -15,6 +15,8 @@ namespace ember::ops {
 void add_control_flow_operators(OperatorList& list);
 void add_conv_operators(OperatorList& list);
 void add_identity_operators(OperatorList& list);
+void add_matmul_operators(OperatorList& list);
+void add_pool_operators(OperatorList& list);
 void add_recurrent_operators(OperatorList& list);
 
 namespace {
@@ -24,6 +26,8 @@ OperatorList build() {
   add_control_flow_operators(list);
   add_conv_operators(list);
   add_identity_operators(list);
+  add_matmul_operators(list);
+  add_pool_operators(list);
   add_recurrent_operators(list);
   std::ranges::sort(list, [](const Operator& a, const Operator& b) {
     return std::pair(a.domain, a.name) < std::pair(b.domain, b.name);
