@@ -1,0 +1,23 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <onnx/onnx_pb.h>
+
+#include "graph/graph.hpp"
+#include "onnx/external_data.hpp"
+
+namespace ember::onnx {
+
+/// What all graphs of one model share while they are read.
+struct ReadContext {
+  const graph::Metadata& metadata;
+  ExternalData& external;
+  std::vector<std::string>& unsupported;  ///< one line per thing a Graph cannot hold
+};
+
+/// Reads a model's main graph. Tensor data is moved out of `proto`. Throws Error.
+graph::Graph read_graph(::onnx::GraphProto& proto, ReadContext& context);
+
+}  // namespace ember::onnx

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <onnx/onnx_pb.h>
+
+#include <ember/tensor.hpp>
+
+#include "onnx/external_data.hpp"
+
+namespace ember::onnx {
+
+/// A TensorProto's tensor. Large element buffers are moved out of the message, not copied. The number
+/// of elements present is checked before anything is allocated. Throws Error (Unsupported for a type or
+/// form ember has not; InvalidModel, Io).
+Tensor decode_tensor(::onnx::TensorProto& proto, ExternalData& external);
+
+/// Writes type, extents and raw elements.
+void encode_tensor(const Tensor& tensor, ::onnx::TensorProto& proto);
+
+}  // namespace ember::onnx
