@@ -10,9 +10,9 @@
 
 namespace ember::runtime {
 
-/// What a probe is shown: a float32 tensor, in the layout the plan has it in at that point.
+/// What a probe is shown: a tensor in the layout the plan has it in at that point.
 struct ProbeData {
-  const float* data;
+  const float* data;  ///< elements of desc.type: cast it when that is not Float32
   const ops::TensorDesc& desc;
   const kernels::KernelTable& kernels;
   Parallel& parallel;

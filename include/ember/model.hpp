@@ -16,6 +16,9 @@ namespace ember {
 namespace graph {
 class Graph;
 }
+namespace runtime {
+class CompileCache;
+}
 
 /// One extent of a model input or output: a size, or -1 when it is decided per session.
 struct Dimension {
@@ -52,7 +55,7 @@ class Model {
   /// Reads ONNX from memory (external data is refused). `name` is for messages. Throws Error.
   static Model parse(std::span<const std::byte> bytes, const std::string& name = "<memory>");
   /// Wraps a graph; for the engine's own use.
-  explicit Model(std::shared_ptr<const graph::Graph> graph) : graph_(std::move(graph)) {}
+  explicit Model(std::shared_ptr<const graph::Graph> graph);
 
   /// Writes ONNX. The file appears whole or not at all. Throws Error (Io).
   void save(const std::filesystem::path& file) const;
@@ -71,9 +74,14 @@ class Model {
   /// For the engine's own use.
   [[nodiscard]] const graph::Graph& graph() const noexcept { return *graph_; }
   [[nodiscard]] const std::shared_ptr<const graph::Graph>& shared_graph() const noexcept { return graph_; }
+  /// For the engine's own use: what sessions of this model share.
+  [[nodiscard]] const std::shared_ptr<runtime::CompileCache>& compile_cache() const noexcept {
+    return cache_;
+  }
 
  private:
   std::shared_ptr<const graph::Graph> graph_;
+  std::shared_ptr<runtime::CompileCache> cache_;
 };
 
 /// One operator ember runs, for `ember ops`.

@@ -104,6 +104,8 @@ class Session {
   [[nodiscard]] int threads() const;
 
   struct Impl;
+  /// For the engine's own use.
+  explicit Session(std::unique_ptr<Impl> impl);
   [[nodiscard]] Impl& impl() noexcept { return *impl_; }
 
  private:

@@ -1,0 +1,435 @@
+#include <algorithm>
+#include <array>
+#include <map>
+#include <optional>
+#include <utility>
+#include <variant>
+
+#include <fmt/format.h>
+
+#include <ember/error.hpp>
+
+#include "kernels/table.hpp"
+#include "ops/op.hpp"
+#include "plan/fuse.hpp"
+#include "plan/pack_cache.hpp"
+#include "plan/plan.hpp"
+
+namespace ember::plan {
+
+using graph::kNoNode;
+using graph::kNoValue;
+using graph::NodeId;
+using graph::ValueId;
+using ops::Layout;
+using ops::TensorDesc;
+
+namespace {
+
+class PlanLowerContext final : public ops::LowerContext {
+ public:
+  PlanLowerContext(const graph::Graph& graph, NodeId id, const kernels::KernelTable& table, PackCache& packs)
+      : LowerContext(graph, id), table_(table), packs_(packs) {}
+
+  [[nodiscard]] const kernels::KernelTable& kernels() const override { return table_; }
+  [[nodiscard]] int block() const override { return table_.block; }
+
+  ops::PackedWeights pack(const Tensor& source, std::string_view key, std::size_t count,
+                          const std::function<void(float*)>& fill) override {
+    for (const ValueId v : node().inputs) {
+      if (v != kNoValue && graph().constant(v) == &source) {
+        // Another instruction set packs differently under the same key.
+        return packs_.get(graph().value(v).constant, fmt::format("{}:{}", simd::to_string(table_.isa), key),
+                          count, fill);
+      }
+    }
+    fail(ErrorCode::Internal, "packs a tensor that is not its constant input");
+  }
+
+ private:
+  const kernels::KernelTable& table_;
+  PackCache& packs_;
+};
+
+/// The reference of a node whose shapes are static, on arena memory.
+class ReferenceStep final : public ops::Step {
+ public:
+  ReferenceStep(const graph::Graph& graph, NodeId id, std::vector<ConstTensorView> inputs,
+                std::vector<TensorView> outputs)
+      : graph_(graph), id_(id), inputs_(std::move(inputs)), outputs_(std::move(outputs)) {}
+
+  void run(const ops::StepContext& context) const override {
+    std::vector<ConstTensorView> inputs = inputs_;
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      if (inputs[i].raw() == nullptr) inputs[i] = {inputs[i].type(), inputs[i].shape(), context.inputs[i]};
+    }
+    std::vector<TensorView> outputs = outputs_;
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      outputs[i] = {outputs[i].type(), outputs[i].shape(), context.outputs[i]};
+    }
+    ops::EvalContext eval(graph_, id_, inputs, outputs);
+    ops::operator_of(graph_, id_).reference(eval);
+  }
+
+ private:
+  const graph::Graph& graph_;  ///< the plan's own
+  NodeId id_;
+  std::vector<ConstTensorView> inputs_;  ///< data of constants; null for what the run provides
+  std::vector<TensorView> outputs_;
+};
+
+class Compiler {
+ public:
+  Compiler(Specialized network, const PlanOptions& options, PackCache& packs)
+      : plan_(std::make_shared<Plan>()),
+        options_(options),
+        packs_(packs),
+        table_(kernels::table(options.isa)) {
+    plan_->network = std::move(network);
+    plan_->isa = options.isa;
+  }
+
+  std::shared_ptr<const Plan> run() {
+    widen_halves(plan_->network);
+    const std::set<ValueId> kept = probed_values();
+    merged_ = merge_activations(plan_->network, kept);
+    for (const ValueId v : graph().inputs) plan_->inputs.push_back(define(v, Layout::Plain));
+    for (std::size_t i = 0; i < graph().captured.size(); ++i) define_captured(i);
+    for (const ValueId v : graph().inputs) probe(v);
+    for (const Group& group : fuse(plan_->network, kept)) emit(group);
+    for (const ValueId v : graph().outputs) plan_->outputs.push_back(finish_output(v));
+    assign_memory(*plan_);
+    return plan_;
+  }
+
+ private:
+  [[nodiscard]] const graph::Graph& graph() const { return plan_->network.graph; }
+  [[nodiscard]] const Fact& fact(ValueId v) const { return plan_->network.fact(v); }
+
+  // ---- probes
+
+  std::set<ValueId> probed_values() {
+    std::set<ValueId> kept;
+    for (std::size_t i = 0; i < options_.probes.size(); ++i) {
+      const ValueId v = graph().find_value(options_.probes[i].value);
+      if (v == kNoValue) {
+        throw Error(ErrorCode::InvalidArgument, "no such value to watch in the compiled network",
+                    {.model = graph().metadata.model_name, .tensor = options_.probes[i].value});
+      }
+      kept.insert(v);
+      probes_[v].push_back(static_cast<int>(i));
+    }
+    return kept;
+  }
+
+  void probe(ValueId v) {
+    const auto found = probes_.find(v);
+    if (found == probes_.end()) return;
+    for (const int index : found->second) {
+      PlannedStep step;
+      step.kind = PlannedStep::Kind::Probe;
+      const bool plain = options_.probes[static_cast<std::size_t>(index)].plain;
+      step.inputs = {plain ? slot_of(v, Layout::Plain) : primary_.at(v)};
+      step.probe = index;
+      step.node = graph().value(v).name;
+      step.op = "probe";
+      step.implementation = "probe";
+      plan_->steps.push_back(std::move(step));
+    }
+  }
+
+  // ---- slots
+
+  int add_slot(Slot slot) {
+    plan_->slots.push_back(std::move(slot));
+    return static_cast<int>(plan_->slots.size()) - 1;
+  }
+
+  /// A new slot for a value that a step is about to make.
+  int define(ValueId v, Layout layout) {
+    Slot slot;
+    slot.name = graph().value(v).name;
+    slot.desc.type = fact(v).type;
+    if (fact(v).shape.has_value()) {
+      slot.desc = {fact(v).type, *fact(v).shape, layout, layout == Layout::Blocked ? table_.block : 1};
+    } else {
+      slot.kind = Slot::Kind::Dynamic;
+      plan_->fully_static = false;
+    }
+    const int index = add_slot(std::move(slot));
+    primary_.try_emplace(v, index);
+    copies_[{v, layout}] = index;
+    return index;
+  }
+
+  void define_captured(std::size_t i) {
+    const ValueId v = graph().captured[i];
+    if (graph().constant(v) != nullptr) return;
+    const int index = define(v, Layout::Plain);
+    plan_->slots[static_cast<std::size_t>(index)].kind = Slot::Kind::Captured;
+    plan_->slots[static_cast<std::size_t>(index)].captured = static_cast<int>(i);
+  }
+
+  /// The slot that holds a value in a layout; converts it when it only exists in the other one.
+  int slot_of(ValueId v, Layout layout) {
+    if (const auto found = copies_.find({v, layout}); found != copies_.end()) return found->second;
+    if (graph().constant(v) != nullptr) {
+      Slot slot;
+      slot.kind = Slot::Kind::Constant;
+      slot.name = graph().value(v).name;
+      slot.constant = graph().value(v).constant;
+      slot.desc = {slot.constant->type(), slot.constant->shape(), Layout::Plain, 1};
+      const int plain = add_slot(std::move(slot));
+      copies_[{v, Layout::Plain}] = plain;
+      primary_.try_emplace(v, plain);
+      if (layout == Layout::Plain) return plain;
+    }
+    const int from = primary_.at(v);
+    const int to = define(v, layout);
+    PlannedStep step;
+    step.step = ops::make_layout_conversion(plan_->slots[static_cast<std::size_t>(from)].desc, layout,
+                                            table_.block, table_);
+    step.inputs = {from};
+    step.outputs = {to};
+    step.node = graph().value(v).name;
+    step.op = "layout";
+    step.implementation = layout == Layout::Blocked ? "to_blocked" : "to_plain";
+    plan_->steps.push_back(std::move(step));
+    return to;
+  }
+
+  [[nodiscard]] const TensorDesc& desc(int slot) const {
+    return plan_->slots[static_cast<std::size_t>(slot)].desc;
+  }
+
+  // ---- steps
+
+  void emit(const Group& group) {
+    const auto branches = plan_->network.branches.find(group.main);
+    if (branches != plan_->network.branches.end()) {
+      emit_conditional(group.main, branches->second);
+    } else if (!is_static(group)) {
+      emit_dynamic(group.main);
+    } else if (!emit_kernel(group)) {
+      if (group.fused()) {
+        for (const NodeId id : group.nodes) {
+          const auto& outputs = graph().node(id).outputs;
+          emit({.main = id,
+                .nodes = {id},
+                .epilogue = {},
+                .residual = kNoValue,
+                .output = outputs.empty() ? kNoValue : outputs[0]});
+        }
+        return;
+      }
+      emit_reference(group.main);
+    }
+    for (const ValueId v : graph().node(group.nodes.back()).outputs) {
+      if (v != kNoValue) probe(v);
+    }
+  }
+
+  [[nodiscard]] bool is_static(const Group& group) const {
+    const graph::Node& node = graph().node(group.main);
+    const auto known = [&](ValueId v) { return plan_->network.is_static(v); };
+    return std::ranges::all_of(node.inputs, known) && std::ranges::all_of(node.outputs, known);
+  }
+
+  PlannedStep describe(NodeId id, const std::string& implementation) {
+    PlannedStep step;
+    step.node_id = id;
+    step.node = graph().label(id);
+    step.op = graph().node(id).op;
+    step.implementation = implementation;
+    step.refusals = std::exchange(refusals_, {});
+    if (const auto merged = merged_.find(id); merged != merged_.end()) step.fused = merged->second;
+    return step;
+  }
+
+  [[nodiscard]] double flops(NodeId id) const {
+    const graph::Node& node = graph().node(id);
+    std::vector<Shape> inputs, outputs;
+    double elements = 0;
+    for (const ValueId v : node.inputs)
+      inputs.push_back(v == kNoValue ? Shape{0} : fact(v).shape.value_or(Shape{0}));
+    for (const ValueId v : node.outputs) {
+      outputs.push_back(v == kNoValue ? Shape{0} : fact(v).shape.value_or(Shape{0}));
+      elements += static_cast<double>(outputs.back().elements());
+    }
+    const ops::Operator* op = ops::find_operator(node.domain, node.op, graph().opset(node));
+    return op != nullptr && op->flops != nullptr ? op->flops(ops::NodeContext(graph(), id), inputs, outputs)
+                                                 : elements;
+  }
+
+  [[nodiscard]] bool forced_to_reference(NodeId id) const {
+    const std::string& op = graph().node(id).op;
+    return (options_.reference_only.contains("*") || options_.reference_only.contains(op)) &&
+           !merged_.contains(id);
+  }
+
+  bool emit_kernel(const Group& group) {
+    const graph::Node& node = graph().node(group.main);
+    if (!node.domain.empty()) return false;
+    if (forced_to_reference(group.main)) {
+      refusals_ = "forced to the reference";
+      return false;
+    }
+    PlanLowerContext context(graph(), group.main, table_, packs_);
+    std::vector<ValueId> inputs = node.inputs;
+    if (group.residual != kNoValue) inputs.push_back(group.residual);
+    for (const ValueId v : inputs) {
+      context.constants.push_back(graph().constant(v));
+      context.inputs.push_back(v == kNoValue ? TensorDesc{} : current_desc(v));
+    }
+    for (std::size_t i = 0; i < node.outputs.size(); ++i) {
+      const ValueId v = i == 0 ? group.output : node.outputs[i];
+      context.outputs.push_back(v == kNoValue ? TensorDesc{}
+                                              : TensorDesc{fact(v).type, *fact(v).shape, Layout::Plain, 1});
+    }
+    context.epilogue = group.epilogue;
+    std::string refused;
+    for (const ops::Candidate& candidate : ops::candidates(node.op)) {
+      ops::LowerResult result = candidate.consider(context);
+      if (const auto* refusal = std::get_if<ops::Refusal>(&result)) {
+        refused +=
+            fmt::format("{}{}: {}", refused.empty() ? "" : "; ", candidate.implementation, refusal->reason);
+        continue;
+      }
+      refusals_ = std::move(refused);
+      accept(group, inputs, std::get<ops::Lowered>(std::move(result)), std::string(candidate.implementation));
+      return true;
+    }
+    refusals_ = refused.empty() ? "no kernel for this operator" : std::move(refused);
+    return false;
+  }
+
+  [[nodiscard]] TensorDesc current_desc(ValueId v) const {
+    if (const auto found = primary_.find(v); found != primary_.end()) return desc(found->second);
+    return {fact(v).type, *fact(v).shape, Layout::Plain, 1};  // a constant nobody has asked for yet
+  }
+
+  void accept(const Group& group, const std::vector<ValueId>& inputs, ops::Lowered lowered,
+              const std::string& implementation) {
+    const graph::Node& node = graph().node(group.main);
+    PlannedStep step = describe(group.main, implementation);
+    step.step = std::move(lowered.step);
+    step.in_place = lowered.in_place;
+    const auto layout_at = [](const std::vector<Layout>& layouts, std::size_t i) {
+      return i < layouts.size() ? layouts[i] : Layout::Plain;
+    };
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      const bool given = inputs[i] != kNoValue && graph().constant(inputs[i]) == nullptr;
+      step.inputs.push_back(given ? slot_of(inputs[i], layout_at(lowered.input_layouts, i)) : kNoSlot);
+    }
+    for (std::size_t i = 0; i < node.outputs.size(); ++i) {
+      const ValueId v = i == 0 ? group.output : node.outputs[i];
+      step.outputs.push_back(v == kNoValue ? kNoSlot : define(v, layout_at(lowered.output_layouts, i)));
+    }
+    for (const NodeId id : group.nodes) step.flops += flops(id);
+    for (std::size_t i = 1; i < group.nodes.size(); ++i) {
+      const auto merged = merged_.find(group.nodes[i]);
+      if (merged == merged_.end()) step.fused.push_back(graph().label(group.nodes[i]));
+      else step.fused.insert(step.fused.end(), merged->second.begin(), merged->second.end());
+    }
+    plan_->steps.push_back(std::move(step));
+  }
+
+  void emit_reference(NodeId id) {
+    const graph::Node& node = graph().node(id);
+    PlannedStep step = describe(id, "reference");
+    step.kind = PlannedStep::Kind::Reference;
+    std::vector<ConstTensorView> inputs;
+    std::vector<TensorView> outputs;
+    for (const ValueId v : node.inputs) {
+      const Tensor* constant = graph().constant(v);
+      if (v == kNoValue) inputs.emplace_back();
+      else if (constant != nullptr) inputs.push_back(constant->view());
+      else inputs.emplace_back(fact(v).type, *fact(v).shape, nullptr);
+      step.inputs.push_back(v == kNoValue || constant != nullptr ? kNoSlot : slot_of(v, Layout::Plain));
+    }
+    for (const ValueId v : node.outputs) {
+      outputs.emplace_back(v == kNoValue ? TensorView{} : TensorView{fact(v).type, *fact(v).shape, nullptr});
+      step.outputs.push_back(v == kNoValue ? kNoSlot : define(v, Layout::Plain));
+    }
+    step.flops = flops(id);
+    step.step = std::make_unique<ReferenceStep>(graph(), id, std::move(inputs), std::move(outputs));
+    plan_->fully_static = false;
+    plan_->steps.push_back(std::move(step));
+  }
+
+  void emit_dynamic(NodeId id) {
+    const graph::Node& node = graph().node(id);
+    PlannedStep step = describe(id, "reference");
+    step.kind = PlannedStep::Kind::Dynamic;
+    step.refusals = "a shape depends on data, so nothing can be planned";
+    for (const ValueId v : node.inputs)
+      step.inputs.push_back(v == kNoValue ? kNoSlot : slot_of(v, Layout::Plain));
+    for (const ValueId v : node.outputs)
+      step.outputs.push_back(v == kNoValue ? kNoSlot : define(v, Layout::Plain));
+    plan_->steps.push_back(std::move(step));
+  }
+
+  void emit_conditional(NodeId id, Specialized::Branches& branches) {
+    const graph::Node& node = graph().node(id);
+    PlannedStep step = describe(id, "branch");
+    step.kind = PlannedStep::Kind::Conditional;
+    step.inputs = {slot_of(node.inputs[0], Layout::Plain)};
+    for (const bool taken : {true, false}) {
+      const Branch branch = branch_of(graph(), id, taken);
+      auto& captures = taken ? step.then_captures : step.else_captures;
+      for (const ValueId v : branch.captures) captures.push_back(slot_of(v, Layout::Plain));
+      PlanOptions inner = options_;
+      inner.input_shapes.clear();
+      inner.probes.clear();
+      auto plan =
+          Compiler(std::move(*(taken ? branches.then_branch : branches.else_branch)), inner, packs_).run();
+      for (const PlannedStep& inner_step : plan->steps) step.flops = std::max(step.flops, inner_step.flops);
+      (taken ? step.then_plan : step.else_plan) = std::move(plan);
+    }
+    for (const ValueId v : node.outputs)
+      step.outputs.push_back(v == kNoValue ? kNoSlot : define(v, Layout::Plain));
+    plan_->fully_static = false;
+    plan_->steps.push_back(std::move(step));
+  }
+
+  /// An output is plain, and its memory is its own: not an input's, a constant's or a captured value's.
+  int finish_output(ValueId v) {
+    const int slot = slot_of(v, Layout::Plain);
+    const Slot& held = plan_->slots[static_cast<std::size_t>(slot)];
+    const bool is_input = std::ranges::find(plan_->inputs, slot) != plan_->inputs.end();
+    const bool repeated = std::ranges::find(plan_->outputs, slot) != plan_->outputs.end();
+    if (held.kind == Slot::Kind::Dynamic || (held.kind == Slot::Kind::Arena && !is_input && !repeated))
+      return slot;
+    Slot own;
+    own.name = held.name;
+    own.desc = held.desc;
+    const int to = add_slot(std::move(own));
+    PlannedStep step;
+    step.kind = PlannedStep::Kind::Copy;
+    step.inputs = {slot};
+    step.outputs = {to};
+    step.node = graph().value(v).name;
+    step.op = "output";
+    step.implementation = "copy";
+    plan_->steps.push_back(std::move(step));
+    return to;
+  }
+
+  std::shared_ptr<Plan> plan_;
+  const PlanOptions& options_;
+  PackCache& packs_;
+  const kernels::KernelTable& table_;
+  std::map<ValueId, int> primary_;                    ///< the slot a value was made in
+  std::map<std::pair<ValueId, Layout>, int> copies_;  ///< every slot a value exists in
+  std::map<ValueId, std::vector<int>> probes_;
+  std::map<NodeId, std::vector<std::string>> merged_;  ///< activations merged from several nodes
+  std::string refusals_;
+};
+
+}  // namespace
+
+std::shared_ptr<const Plan> compile(const graph::Graph& graph, const PlanOptions& options, PackCache& packs) {
+  return Compiler(specialize(graph, options.input_shapes), options, packs).run();
+}
+
+}  // namespace ember::plan

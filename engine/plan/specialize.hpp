@@ -1,0 +1,74 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <ember/tensor.hpp>
+
+#include "graph/graph.hpp"
+
+namespace ember::plan {
+
+/// What is known of a value once the input shapes are fixed.
+struct Fact {
+  DataType type = DataType::Undefined;
+  std::optional<Shape> shape;  ///< nullopt: only a run can tell
+};
+
+/// A graph for fixed input shapes: everything that follows from them is folded into constants.
+struct Specialized {
+  graph::Graph graph;
+  std::vector<Fact> facts;  ///< by ValueId
+  /// The branches of every If whose condition only a run can tell.
+  struct Branches {
+    std::unique_ptr<Specialized> then_branch, else_branch;
+  };
+  std::map<graph::NodeId, Branches> branches;
+
+  [[nodiscard]] const Fact& fact(graph::ValueId id) const { return facts[static_cast<std::size_t>(id)]; }
+  [[nodiscard]] bool is_static(graph::ValueId id) const {
+    return id == graph::kNoValue || fact(id).shape.has_value();
+  }
+  /// Adds a value with a known fact.
+  graph::ValueId add_value(const std::string& name, const Fact& fact);
+  graph::ValueId add_constant(const std::string& name, std::shared_ptr<const Tensor> tensor);
+};
+
+/// One branch of an If: its graph, and the outer values that graph.captured stands for.
+struct Branch {
+  const graph::Graph* graph;
+  std::vector<graph::ValueId> captures;
+};
+Branch branch_of(const graph::Graph& graph, graph::NodeId conditional, bool taken);
+
+/// Shapes for the graph's inputs from what the caller wants and the model declares: open extents are 1.
+/// Throws Error (InvalidArgument) for an unknown input, or a shape that contradicts a fixed extent
+/// (except on axis 0, the batch, which may be overridden).
+std::map<std::string, Shape> resolve_input_shapes(const graph::Graph& graph,
+                                                  const std::map<std::string, Shape>& wanted);
+
+/// Infers and folds everything that the input shapes decide. `captured` gives type, shape and (for
+/// constants) content of graph.captured, for subgraphs. Throws Error for shapes the network cannot take.
+struct CapturedFact {
+  Fact fact;
+  std::shared_ptr<const Tensor> constant;
+};
+Specialized specialize(const graph::Graph& graph, const std::map<std::string, Shape>& input_shapes,
+                       std::span<const CapturedFact> captured = {});
+
+/// Computes half-precision nodes in float32: constants are widened once, casts are put where halves
+/// enter and leave, and the roundings in between disappear.
+void widen_halves(Specialized& specialized);
+
+/// Replaces activations spread over several nodes by one node (Swish, Gelu, HardSwish, Mish), so
+/// that they run as one loop, unless a value inside one is in `kept`. Returns, per new node, the labels
+/// of the nodes it stands for.
+std::map<graph::NodeId, std::vector<std::string>> merge_activations(Specialized& specialized,
+                                                                    const std::set<graph::ValueId>& kept);
+
+}  // namespace ember::plan

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "graph/graph.hpp"
+#include "plan/pack_cache.hpp"
+#include "plan/plan.hpp"
+
+namespace ember::runtime {
+
+/// What sessions of one model share: the optimised graph, packed weights, and recent plans. Thread-safe.
+class CompileCache {
+ public:
+  explicit CompileCache(std::shared_ptr<const graph::Graph> original) : original_(std::move(original)) {}
+
+  /// The graph after the portable passes (without the disabled ones).
+  std::shared_ptr<const graph::Graph> optimized(const std::set<std::string>& disabled);
+
+  /// A plan for these options, made now or kept from before; the kPlans most recent are kept.
+  std::shared_ptr<const plan::Plan> plan(const std::shared_ptr<const graph::Graph>& graph,
+                                         const plan::PlanOptions& options);
+
+ private:
+  static constexpr std::size_t kPlans = 8;
+
+  std::shared_ptr<const graph::Graph> original_;
+  std::mutex mutex_;
+  std::map<std::set<std::string>, std::shared_ptr<const graph::Graph>> optimized_;
+  plan::PackCache packs_;
+  std::list<std::pair<std::string, std::shared_ptr<const plan::Plan>>> plans_;  ///< most recent first
+};
+
+}  // namespace ember::runtime

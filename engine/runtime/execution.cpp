@@ -1,0 +1,169 @@
+#include "runtime/execution.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <utility>
+
+#include "core/aligned_memory.hpp"
+#include "ops/interpreter.hpp"
+
+namespace ember::runtime {
+
+using plan::PlannedStep;
+using plan::Slot;
+
+Execution::Execution(std::shared_ptr<const plan::Plan> plan, int workers)
+    : plan_(std::move(plan)), bindings_(plan_->steps.size()), dynamic_(plan_->slots.size()) {
+  arena_ = allocate_aligned(plan_->arena_bytes);
+  // Inputs that are run before they are filled read zeros, and channel padding is finite.
+  std::memset(arena_.get(), 0, plan_->arena_bytes);
+  std::size_t scratch = 0;
+  for (const PlannedStep& step : plan_->steps) {
+    if (step.step != nullptr) scratch = std::max(scratch, step.step->scratch_bytes(workers));
+  }
+  scratch_ = allocate_aligned(scratch);
+  for (std::size_t at = 0; at < plan_->steps.size(); ++at) {
+    bind(at);
+    const PlannedStep& step = plan_->steps[at];
+    if (step.then_plan != nullptr)
+      bindings_[at].then_branch = std::make_unique<Execution>(step.then_plan, workers);
+    if (step.else_plan != nullptr)
+      bindings_[at].else_branch = std::make_unique<Execution>(step.else_plan, workers);
+  }
+}
+
+void* Execution::address(int slot) const {
+  if (slot == plan::kNoSlot) return nullptr;
+  const Slot& held = plan_->slots[static_cast<std::size_t>(slot)];
+  switch (held.kind) {
+    case Slot::Kind::Arena: return static_cast<std::byte*>(arena_.get()) + held.offset;
+    case Slot::Kind::Constant: return const_cast<void*>(held.constant->raw());
+    case Slot::Kind::Captured:
+      return captured_.empty() ? nullptr
+                               : const_cast<void*>(captured_[static_cast<std::size_t>(held.captured)].raw());
+    case Slot::Kind::Dynamic: return const_cast<void*>(dynamic_[static_cast<std::size_t>(slot)].raw());
+  }
+  return nullptr;
+}
+
+ConstTensorView Execution::view(int slot) const {
+  const Slot& held = plan_->slots[static_cast<std::size_t>(slot)];
+  if (held.kind == Slot::Kind::Dynamic) return dynamic_[static_cast<std::size_t>(slot)].view();
+  if (held.kind == Slot::Kind::Captured) return captured_[static_cast<std::size_t>(held.captured)];
+  return {held.desc.type, held.desc.shape, address(slot)};
+}
+
+TensorView Execution::input(std::size_t i) const {
+  const int slot = plan_->inputs[i];
+  const ops::TensorDesc& desc = plan_->slots[static_cast<std::size_t>(slot)].desc;
+  return {desc.type, desc.shape, address(slot)};
+}
+
+void Execution::bind(std::size_t at) {
+  const PlannedStep& step = plan_->steps[at];
+  Binding& binding = bindings_[at];
+  binding.inputs.clear();
+  binding.outputs.clear();
+  for (const int slot : step.inputs) binding.inputs.push_back(address(slot));
+  for (const int slot : step.outputs) binding.outputs.push_back(address(slot));
+}
+
+void Execution::run(Parallel& parallel, std::span<Probe* const> probes, StepTimes* times) {
+  if (times == nullptr) {
+    for (std::size_t at = 0; at < bindings_.size(); ++at) run_step(at, parallel, probes);
+    return;
+  }
+  times->milliseconds.resize(bindings_.size());
+  ++times->runs;
+  for (std::size_t at = 0; at < bindings_.size(); ++at) {
+    const auto start = std::chrono::steady_clock::now();
+    run_step(at, parallel, probes);
+    const std::chrono::duration<double, std::milli> elapsed = std::chrono::steady_clock::now() - start;
+    times->milliseconds[at] += elapsed.count();
+  }
+}
+
+void Execution::run_step(std::size_t at, Parallel& parallel, std::span<Probe* const> probes) {
+  const PlannedStep& step = plan_->steps[at];
+  Binding& binding = bindings_[at];
+  switch (step.kind) {
+    case PlannedStep::Kind::Kernel:
+    case PlannedStep::Kind::Reference:
+      step.step->run({.inputs = binding.inputs,
+                      .outputs = binding.outputs,
+                      .scratch = static_cast<std::byte*>(scratch_.get()),
+                      .parallel = parallel});
+      return;
+    case PlannedStep::Kind::Copy: {
+      const ConstTensorView from = view(step.inputs[0]);
+      if (from.bytes() != 0) std::memcpy(binding.outputs[0], from.raw(), from.bytes());
+      return;
+    }
+    case PlannedStep::Kind::Dynamic: run_dynamic(step); return;
+    case PlannedStep::Kind::Conditional: run_branch(step, binding, parallel); return;
+    case PlannedStep::Kind::Probe: run_probe(step, parallel, probes); return;
+  }
+}
+
+void Execution::run_dynamic(const PlannedStep& step) {
+  std::vector<Tensor> wrapped;
+  wrapped.reserve(step.inputs.size());
+  std::vector<const Tensor*> inputs;
+  for (const int slot : step.inputs) {
+    if (slot == plan::kNoSlot) {
+      inputs.push_back(nullptr);
+      continue;
+    }
+    const Slot& held = plan_->slots[static_cast<std::size_t>(slot)];
+    if (held.kind == Slot::Kind::Constant) {
+      inputs.push_back(held.constant.get());
+    } else if (held.kind == Slot::Kind::Dynamic) {
+      inputs.push_back(&dynamic_[static_cast<std::size_t>(slot)]);
+    } else {
+      const ConstTensorView content = view(slot);
+      inputs.push_back(&wrapped.emplace_back(
+          Tensor::adopt(content.type(), content.shape(), nullptr, const_cast<void*>(content.raw()))));
+    }
+  }
+  std::vector<Tensor> results = ops::evaluate_node(plan_->network.graph, step.node_id, inputs);
+  for (std::size_t i = 0; i < step.outputs.size(); ++i) {
+    if (step.outputs[i] != plan::kNoSlot) store(step.outputs[i], std::move(results[i]));
+  }
+}
+
+void Execution::run_branch(const PlannedStep& step, Binding& binding, Parallel& parallel) {
+  const bool taken = view(step.inputs[0]).data<bool>()[0];
+  Execution& branch = taken ? *binding.then_branch : *binding.else_branch;
+  branch.captured_.clear();
+  for (const int slot : taken ? step.then_captures : step.else_captures)
+    branch.captured_.push_back(view(slot));
+  for (std::size_t at = 0; at < branch.bindings_.size(); ++at) branch.bind(at);
+  branch.run(parallel, {}, nullptr);
+  for (std::size_t i = 0; i < step.outputs.size(); ++i) {
+    if (step.outputs[i] != plan::kNoSlot) store(step.outputs[i], Tensor(branch.output(i)));
+  }
+}
+
+void Execution::run_probe(const PlannedStep& step, Parallel& parallel, std::span<Probe* const> probes) {
+  const int slot = step.inputs[0];
+  ops::TensorDesc desc = plan_->slots[static_cast<std::size_t>(slot)].desc;
+  if (plan_->slots[static_cast<std::size_t>(slot)].kind == Slot::Kind::Dynamic) {
+    const Tensor& tensor = dynamic_[static_cast<std::size_t>(slot)];
+    desc = {tensor.type(), tensor.shape(), ops::Layout::Plain, 1};
+  }
+  probes[static_cast<std::size_t>(step.probe)]->observe({.data = static_cast<const float*>(address(slot)),
+                                                         .desc = desc,
+                                                         .kernels = kernels::table(plan_->isa),
+                                                         .parallel = parallel});
+}
+
+void Execution::store(int slot, Tensor value) {
+  if (plan_->slots[static_cast<std::size_t>(slot)].kind == Slot::Kind::Arena) {
+    if (value.bytes() != 0) std::memcpy(address(slot), value.raw(), value.bytes());
+  } else {
+    dynamic_[static_cast<std::size_t>(slot)] = std::move(value);
+  }
+}
+
+}  // namespace ember::runtime

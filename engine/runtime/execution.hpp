@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include <ember/tensor.hpp>
+
+#include "core/parallel.hpp"
+#include "plan/plan.hpp"
+#include "runtime/probe.hpp"
+
+namespace ember::runtime {
+
+/// Time of each step of a plan, summed over runs.
+struct StepTimes {
+  std::vector<double> milliseconds;
+  std::int64_t runs = 0;
+};
+
+/// A plan with memory to run it in. One thread at a time.
+class Execution {
+ public:
+  /// `workers`: how many threads the Parallel given to run() may use.
+  Execution(std::shared_ptr<const plan::Plan> plan, int workers);
+
+  /// Runs all steps. `probes` in the order of PlanOptions::probes; `times` may be null.
+  void run(Parallel& parallel, std::span<Probe* const> probes, StepTimes* times);
+
+  [[nodiscard]] TensorView input(std::size_t i) const;
+  [[nodiscard]] ConstTensorView output(std::size_t i) const { return view(plan_->outputs[i]); }
+  [[nodiscard]] const plan::Plan& plan() const noexcept { return *plan_; }
+
+ private:
+  /// The pointers of a step, resolved once.
+  struct Binding {
+    std::vector<const void*> inputs;
+    std::vector<void*> outputs;
+    std::unique_ptr<Execution> then_branch, else_branch;
+  };
+
+  void bind(std::size_t step);
+  [[nodiscard]] void* address(int slot) const;
+  [[nodiscard]] ConstTensorView view(int slot) const;
+  void run_step(std::size_t at, Parallel& parallel, std::span<Probe* const> probes);
+  void run_dynamic(const plan::PlannedStep& step);
+  void run_branch(const plan::PlannedStep& step, Binding& binding, Parallel& parallel);
+  void run_probe(const plan::PlannedStep& step, Parallel& parallel, std::span<Probe* const> probes);
+  /// Gives an output slot its content: into the arena, or as a tensor of its own.
+  void store(int slot, Tensor value);
+
+  std::shared_ptr<const plan::Plan> plan_;
+  std::shared_ptr<void> arena_, scratch_;
+  std::vector<Binding> bindings_;
+  std::vector<Tensor> dynamic_;            ///< by slot; empty for the others
+  std::vector<ConstTensorView> captured_;  ///< branches only
+};
+
+}  // namespace ember::runtime

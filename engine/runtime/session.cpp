@@ -1,0 +1,227 @@
+#include <ember/session.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "core/subnormals.hpp"
+#include "passes/pass.hpp"
+#include "runtime/session_impl.hpp"
+
+namespace ember {
+
+namespace {
+
+/// Hands a watched value on to an Observer.
+class ObserverProbe final : public runtime::Probe {
+ public:
+  ObserverProbe(Observer& observer, std::string value) : observer_(observer), value_(std::move(value)) {}
+  void observe(const runtime::ProbeData& data) override {
+    observer_.observe(value_, ConstTensorView(data.desc.type, data.desc.shape, data.data));
+  }
+
+ private:
+  Observer& observer_;
+  std::string value_;
+};
+
+std::size_t index_of(const std::vector<std::string>& names, const std::string& name, const char* kind,
+                     const std::string& model) {
+  const auto found = std::ranges::find(names, name);
+  if (found == names.end()) {
+    throw Error(ErrorCode::InvalidArgument, fmt::format("the model has no such {}", kind),
+                {.model = model, .tensor = name, .cure = fmt::format("it has: {}", fmt::join(names, ", "))});
+  }
+  return static_cast<std::size_t>(found - names.begin());
+}
+
+std::vector<std::string> names_of(const graph::Graph& graph, const std::vector<graph::ValueId>& ids) {
+  std::vector<std::string> names;
+  for (const graph::ValueId id : ids) names.push_back(graph.value(id).name);
+  return names;
+}
+
+}  // namespace
+
+Session::Impl::Impl(const Model& model, SessionOptions wanted, std::vector<runtime::ProbePoint> points)
+    : cache(model.compile_cache()),
+      graph(cache->optimized(wanted.disabled_passes)),
+      options(std::move(wanted)),
+      isa(simd::choose_isa()),
+      probes(std::move(points)),
+      input_names(names_of(*graph, graph->inputs)),
+      output_names(names_of(*graph, graph->outputs)) {
+  if (options.threads < 0) {
+    throw Error(ErrorCode::InvalidArgument, fmt::format("threads = {}", options.threads),
+                {.cure = "use 0 or more"});
+  }
+  probe_plain.assign(probes.size(), false);
+  add_observers(model);
+  for (const runtime::ProbePoint& point : probes) probe_pointers.push_back(point.probe);
+  if (options.arena != nullptr) {
+    arena = options.arena;
+  } else {
+    const int threads = options.threads == 0 ? runtime::available_processors() : options.threads;
+    if (threads > 1) arena = std::make_shared<ThreadArena>(threads);
+  }
+  reshape(options.input_shapes);
+}
+
+void Session::Impl::add_observers(const Model& model) {
+  if (options.observers.empty()) return;
+  const graph::Graph& original = model.graph();
+  bool vanished = false;
+  for (Observer* observer : options.observers) {
+    for (const graph::NodeId id : original.order()) {
+      for (const graph::ValueId output : original.node(id).outputs) {
+        if (output == graph::kNoValue) continue;
+        const std::string& value = original.value(output).name;
+        if (!observer->wants(value, original.label(id), original.node(id).op)) continue;
+        observer_probes.push_back(std::make_unique<ObserverProbe>(*observer, value));
+        probes.push_back({value, observer_probes.back().get()});
+        probe_plain.push_back(true);
+        vanished = vanished || graph->find_value(value) == graph::kNoValue;
+      }
+    }
+  }
+  // A pass absorbed a value that somebody watches: compile the network as the model states it.
+  if (vanished) graph = model.shared_graph();
+}
+
+void Session::Impl::reshape(const std::map<std::string, Shape>& wanted) {
+  std::map<std::string, Shape> merged = input_shapes;
+  for (const auto& [name, shape] : wanted) merged[name] = shape;
+  plan::PlanOptions request;
+  request.isa = isa;
+  request.input_shapes = plan::resolve_input_shapes(*graph, merged);
+  request.reference_only = options.reference_only;
+  for (std::size_t i = 0; i < probes.size(); ++i) request.probes.push_back({probes[i].value, probe_plain[i]});
+  std::shared_ptr<const plan::Plan> plan = cache->plan(graph, request);
+  execution.reset();  // its memory goes before the next one's comes
+  execution.emplace(std::move(plan), arena != nullptr ? arena->threads() : 1);
+  input_shapes = std::move(request.input_shapes);
+  times = {};
+}
+
+void Session::Impl::run() {
+  const FlushSubnormals flush;
+  runtime::StepTimes* measured = options.profile ? &times : nullptr;
+  if (arena == nullptr) {
+    SerialParallel serial;
+    execution->run(serial, probe_pointers, measured);
+  } else {
+    runtime::ArenaParallel parallel(arena->threads());
+    arena->get().execute([&] { execution->run(parallel, probe_pointers, measured); });
+  }
+}
+
+std::size_t Session::Impl::input_index(const std::string& name) const {
+  return index_of(input_names, name, "input", graph->metadata.model_name);
+}
+
+std::size_t Session::Impl::output_index(const std::string& name) const {
+  return index_of(output_names, name, "output", graph->metadata.model_name);
+}
+
+Session::Session(const Model& model, SessionOptions options)
+    : impl_(std::make_unique<Impl>(model, std::move(options))) {}
+Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Session::~Session() = default;
+Session::Session(Session&&) noexcept = default;
+Session& Session::operator=(Session&&) noexcept = default;
+
+TensorMap Session::run(const TensorMap& inputs) {
+  std::map<std::string, Shape> shapes;
+  for (const auto& [name, tensor] : inputs) {
+    (void)impl_->input_index(name);
+    shapes.emplace(name, tensor.shape());
+  }
+  for (const std::string& name : impl_->input_names) {
+    if (shapes.contains(name)) continue;
+    throw Error(ErrorCode::InvalidArgument, "this input is missing",
+                {.model = impl_->graph->metadata.model_name,
+                 .tensor = name,
+                 .cure = "give a tensor for every input"});
+  }
+  if (shapes != impl_->input_shapes) impl_->reshape(shapes);
+  for (const auto& [name, tensor] : inputs) {
+    const TensorView to = input(name);
+    if (to.type() != tensor.type()) {
+      throw Error(ErrorCode::InvalidArgument,
+                  fmt::format("the input is {}, the tensor given is {}", to_string(to.type()),
+                              to_string(tensor.type())),
+                  {.model = impl_->graph->metadata.model_name, .tensor = name});
+    }
+    if (tensor.bytes() != 0) std::memcpy(to.raw(), tensor.raw(), tensor.bytes());
+  }
+  run();
+  TensorMap outputs;
+  for (const std::string& name : impl_->output_names) outputs.emplace(name, Tensor(output(name)));
+  return outputs;
+}
+
+TensorView Session::input(const std::string& name) {
+  return impl_->execution->input(impl_->input_index(name));
+}
+void Session::run() { impl_->run(); }
+ConstTensorView Session::output(const std::string& name) const {
+  return impl_->execution->output(impl_->output_index(name));
+}
+void Session::reshape(const std::map<std::string, Shape>& input_shapes) { impl_->reshape(input_shapes); }
+
+const std::vector<std::string>& Session::input_names() const { return impl_->input_names; }
+const std::vector<std::string>& Session::output_names() const { return impl_->output_names; }
+
+std::vector<ProfileEntry> Session::profile() const {
+  std::vector<ProfileEntry> entries;
+  const auto& steps = impl_->execution->plan().steps;
+  for (std::size_t at = 0; at < steps.size(); ++at) {
+    const plan::PlannedStep& step = steps[at];
+    entries.push_back(
+        {.node = step.node,
+         .fused = step.fused,
+         .op = step.op,
+         .implementation = step.implementation,
+         .refusals = step.refusals,
+         .flops = step.flops,
+         .milliseconds = at < impl_->times.milliseconds.size() ? impl_->times.milliseconds[at] : 0.0,
+         .runs = impl_->times.runs});
+  }
+  return entries;
+}
+
+void Session::reset_profile() { impl_->times = {}; }
+std::size_t Session::arena_bytes() const { return impl_->execution->plan().arena_bytes; }
+double Session::flops() const {
+  double total = 0;
+  for (const plan::PlannedStep& step : impl_->execution->plan().steps) total += step.flops;
+  return total;
+}
+std::string Session::isa() const { return std::string(simd::to_string(impl_->isa)); }
+int Session::threads() const { return impl_->arena != nullptr ? impl_->arena->threads() : 1; }
+
+std::vector<std::string> pass_names() {
+  std::vector<std::string> names;
+  for (const passes::Pass& pass : passes::portable_passes()) names.emplace_back(pass.name);
+  return names;
+}
+
+Model::Model(std::shared_ptr<const graph::Graph> graph)
+    : graph_(std::move(graph)), cache_(std::make_shared<runtime::CompileCache>(graph_)) {}
+
+namespace runtime {
+
+std::shared_ptr<const graph::Graph> optimized_graph(const Model& model, const SessionOptions& options) {
+  return model.compile_cache()->optimized(options.disabled_passes);
+}
+
+Session make_session(const Model& model, SessionOptions options, std::vector<ProbePoint> probes) {
+  return Session(std::make_unique<Session::Impl>(model, std::move(options), std::move(probes)));
+}
+
+}  // namespace runtime
+
+}  // namespace ember

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <ember/session.hpp>
+
+#include "runtime/compile_cache.hpp"
+#include "runtime/execution.hpp"
+#include "runtime/probe.hpp"
+#include "runtime/threads.hpp"
+
+namespace ember {
+
+/// A session, with what the public face does not show: probes on internal values.
+struct Session::Impl {
+  /// `probes` name values of optimized_graph(model, options); each must exist there.
+  Impl(const Model& model, SessionOptions options, std::vector<runtime::ProbePoint> probes = {});
+
+  void run();
+  void reshape(const std::map<std::string, Shape>& input_shapes);
+  [[nodiscard]] std::size_t input_index(const std::string& name) const;
+  [[nodiscard]] std::size_t output_index(const std::string& name) const;
+
+  std::shared_ptr<runtime::CompileCache> cache;
+  std::shared_ptr<const graph::Graph> graph;  ///< what is compiled
+  SessionOptions options;
+  simd::Isa isa;
+  std::vector<runtime::ProbePoint> probes;
+  std::vector<std::unique_ptr<runtime::Probe>> observer_probes;  ///< adapters for SessionOptions::observers
+  std::vector<runtime::Probe*> probe_pointers;
+  std::vector<bool> probe_plain;
+  std::map<std::string, Shape> input_shapes;
+  std::vector<std::string> input_names, output_names;
+  std::shared_ptr<ThreadArena> arena;  ///< null with one thread
+  std::optional<runtime::Execution> execution;
+  runtime::StepTimes times;
+
+ private:
+  void add_observers(const Model& model);
+};
+
+namespace runtime {
+/// The graph that a session of these options compiles: the model's after the portable passes.
+std::shared_ptr<const graph::Graph> optimized_graph(const Model& model, const SessionOptions& options = {});
+/// A session with probes.
+Session make_session(const Model& model, SessionOptions options, std::vector<ProbePoint> probes);
+}  // namespace runtime
+
+}  // namespace ember
