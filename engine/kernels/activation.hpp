@@ -39,4 +39,17 @@ struct Activation {
   std::int64_t slope_count = 0;
 };
 
+/// Activations as loops of their own. x == y is allowed; every element has the same bits wherever it
+/// lies in a loop.
+struct ActivationKernels {
+  /// n contiguous floats, all of one channel (which only PRelu asks).
+  void (*apply_channel)(const Activation& activation, const float* x, float* y, std::int64_t n,
+                        std::int64_t channel);
+  /// `rows` rows of `width` floats, x_stride and y_stride apart; element i of a row belongs to channel
+  /// first_channel + i: rows of a blocked layout or of a matrix.
+  void (*apply_rows)(const Activation& activation, const float* x, float* y, std::int64_t rows,
+                     std::int64_t width, std::int64_t x_stride, std::int64_t y_stride,
+                     std::int64_t first_channel);
+};
+
 }  // namespace ember::kernels

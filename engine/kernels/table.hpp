@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kernels/activation.hpp"
 #include "simd/isa.hpp"
 
 namespace ember::kernels {
@@ -10,6 +11,7 @@ struct KernelTable {
   simd::Isa isa;
   int lanes;  ///< floats per vector
   int block;  ///< channels per block of the blocked layout: 16 with AVX-512, else 8
+  const ActivationKernels* activation;
 };
 
 /// The table of an instruction set. Using it on a processor without that set is undefined.

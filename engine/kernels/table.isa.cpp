@@ -4,6 +4,8 @@
 
 namespace ember::kernels::EMBER_ISA_NAMESPACE {
 
+extern const ActivationKernels kActivation;
+
 extern const KernelTable kTable;
 const KernelTable kTable = {
 #if defined(EMBER_ISA_AVX512)
@@ -19,6 +21,7 @@ const KernelTable kTable = {
     .lanes = kLanes,
     .block = 8,
 #endif
+    .activation = &kActivation,
 };
 
 }  // namespace ember::kernels::EMBER_ISA_NAMESPACE

@@ -1,0 +1,105 @@
+#pragma once
+
+// Elementary functions of a Vec, for *.isa.cpp files. The polynomials are minimax fits (Remez for the
+// plain ones, reweighted least squares for the quotients) in the stated ranges. Bounds are over all float32
+// arguments on every instruction set, in units of the last place of the exact result ("ULP"); where that is
+// below 2^-126 the absolute error is at most 2^-126 instead, so a result may be flushed to zero early.
+// NaN gives NaN. tests/kernels/activation_accuracy_test.cpp asserts the bounds.
+
+#include "simd/vec.hpp"
+
+namespace ember::kernels::EMBER_ISA_NAMESPACE::math {
+
+/// c0 + c1 x + c2 x² + … by Horner's rule.
+template <class... Rest>
+EMBER_INLINE Vec polynomial(Vec x, float c0, Rest... rest) {
+  if constexpr (sizeof...(rest) == 0) return broadcast(c0);
+  else return fmadd(polynomial(x, rest...), x, broadcast(c0));
+}
+
+/// e^x = 2^n (1 + m) with n an integer and |x − n ln 2| <= ln(2)/2.
+struct ExpParts {
+  Vec m;
+  Vec n;
+};
+EMBER_INLINE ExpParts split_exp(Vec x) {
+  const Vec n = round_even(x * broadcast(1.44269504F));
+  // ln 2 in two parts; the first has 10 bits so that its product with n is exact without fma too.
+  Vec r = fnmadd(n, broadcast(0.693359375F), x);
+  r = fnmadd(n, broadcast(-2.12194440e-4F), r);
+  const Vec q =
+      polynomial(r, 4.999999702e-01F, 1.666654348e-01F, 4.166720062e-02F, 8.366547525e-03F, 1.388251665e-03F);
+  return {fmadd(r * r, q, r), n};
+}
+
+/// e^x, subnormal results included.
+EMBER_INLINE Vec exp(Vec x) {
+  const ExpParts e = split_exp(clamp(x, broadcast(-104.0F), broadcast(89.0F)));
+  const Vec y = e.m + broadcast(1.0F);
+#if defined(EMBER_ISA_AVX512)
+  return _mm512_scalef_ps(y, e.n);
+#else
+  // Two factors, as 2^n itself may lie outside the normal range.
+  const IntVec n = to_int(e.n);
+  const IntVec half = shift_right<1>(n);
+  return y * exp2_int(half) * exp2_int(n - half);
+#endif
+}
+
+/// e^x for use inside other functions: 0 where x < −87.68, infinity where x > 88.37, and cheaper.
+EMBER_INLINE Vec exp_flushed(Vec x) {
+  const ExpParts e = split_exp(clamp(x, broadcast(-88.0F), broadcast(89.0F)));
+  const Vec y = e.m + broadcast(1.0F);
+#if defined(EMBER_ISA_AVX512)
+  return _mm512_scalef_ps(y, e.n);
+#else
+  // n is in [−127, 128], and the exponent fields of its ends make exactly 0 and infinity.
+  return y * as_float(shift_left<23>(to_int(e.n) + IntVec(127)));
+#endif
+}
+
+/// e^x − 1.
+EMBER_INLINE Vec expm1(Vec x) {
+  const ExpParts e = split_exp(clamp(x, broadcast(-18.0F), broadcast(89.0F)));
+  // Half the result first, as 2^128 is no float.
+  const Vec scale = exp2_int(to_int(e.n) - IntVec(1));
+  const Vec half = fmadd(e.m, scale, scale - broadcast(0.5F));
+  return half + half;
+}
+
+/// ln(1 + u) for u in [0, 1].
+EMBER_INLINE Vec log1p_unit(Vec u) {
+  const Vec q = polynomial(u - broadcast(0.5F), 8.109301925e-01F, -2.885266542e-01F, 1.326090842e-01F,
+                           -6.771145016e-02F, 3.663386032e-02F, -2.022824623e-02F, 1.158647612e-02F,
+                           -8.574461564e-03F, 5.232693627e-03F);
+  return u * q;
+}
+
+/// An odd function that reaches ±1: never beyond, and exactly there from where the fit ends.
+EMBER_INLINE Vec within_unit(Vec y) { return clamp(y, broadcast(-1.0F), broadcast(1.0F)); }
+
+EMBER_INLINE Vec tanh(Vec x) {
+  x = clamp(x, broadcast(-9.02F), broadcast(9.02F));
+  const Vec x2 = x * x;
+  const Vec p = polynomial(x2, 1.0F, 1.337973028e-01F, 3.494048957e-03F, 2.058370228e-05F, 1.331934740e-08F);
+  const Vec q = polynomial(x2, 1.0F, 4.671304524e-01F, 2.587112971e-02F, 3.283115802e-04F, 7.762138807e-07F);
+  return within_unit(x * p / q);
+}
+
+EMBER_INLINE Vec erf(Vec x) {
+  x = clamp(x, broadcast(-3.93F), broadcast(3.93F));
+  const Vec x2 = x * x;
+  const Vec p = polynomial(x2, 1.128379107e+00F, 1.907810867e-01F, 5.278992280e-02F, 3.779490711e-03F,
+                           2.848058357e-04F, 2.041991138e-06F);
+  const Vec q = polynomial(x2, 1.0F, 5.024080276e-01F, 1.142563894e-01F, 1.499720197e-02F, 1.165183727e-03F,
+                           3.800413833e-05F);
+  return within_unit(x * p / q);
+}
+
+/// 1 / (1 + e^−x).
+EMBER_INLINE Vec sigmoid(Vec x) { return broadcast(1.0F) / (broadcast(1.0F) + exp_flushed(-x)); }
+
+/// ln(1 + e^x).
+EMBER_INLINE Vec softplus(Vec x) { return at_least(x, broadcast(0.0F)) + log1p_unit(exp_flushed(-abs(x))); }
+
+}  // namespace ember::kernels::EMBER_ISA_NAMESPACE::math
