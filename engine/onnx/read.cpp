@@ -8,6 +8,7 @@
 
 #include <ember/error.hpp>
 
+#include "core/unsupported.hpp"
 #include "onnx/external_data.hpp"
 #include "onnx/graph_reader.hpp"
 #include "onnx/message_io.hpp"
@@ -100,13 +101,6 @@ graph::Graph read_model(const std::string& name, ExternalData external, std::vec
   }
 }
 
-graph::Graph all_supported(graph::Graph read, const std::vector<std::string>& unsupported) {
-  if (unsupported.empty()) return read;
-  std::string reason = "the model needs what ember does not have:";
-  for (const std::string& line : unsupported) reason += "\n  " + line;
-  throw Error(ErrorCode::Unsupported, reason, {.model = read.metadata.model_name});
-}
-
 }  // namespace
 
 graph::Graph read_file(const std::filesystem::path& file, std::vector<std::string>& unsupported) {
@@ -124,13 +118,15 @@ graph::Graph read_bytes(std::span<const std::byte> bytes, const std::string& nam
 graph::Graph read_file(const std::filesystem::path& file) {
   std::vector<std::string> unsupported;
   graph::Graph read = read_file(file, unsupported);
-  return all_supported(std::move(read), unsupported);
+  refuse_unsupported(unsupported, read.metadata.model_name);
+  return read;
 }
 
 graph::Graph read_bytes(std::span<const std::byte> bytes, const std::string& name) {
   std::vector<std::string> unsupported;
   graph::Graph read = read_bytes(bytes, name, unsupported);
-  return all_supported(std::move(read), unsupported);
+  refuse_unsupported(unsupported, read.metadata.model_name);
+  return read;
 }
 
 }  // namespace ember::onnx

@@ -7,7 +7,7 @@
 
 #include <fmt/format.h>
 
-#include <ember/error.hpp>
+#include "core/unsupported.hpp"
 
 namespace ember::ops {
 
@@ -103,13 +103,7 @@ std::vector<std::string> unsupported(const graph::Graph& graph) {
 }
 
 void check_supported(const graph::Graph& graph) {
-  const std::vector<std::string> lines = unsupported(graph);
-  if (lines.empty()) return;
-  std::string reason = fmt::format("{} thing{} in the model that ember does not run:", lines.size(),
-                                   lines.size() == 1 ? "" : "s");
-  for (const std::string& line : lines) reason += "\n  " + line;
-  throw Error(ErrorCode::Unsupported, reason,
-              {.model = graph.metadata.model_name, .cure = "'ember ops' lists what it runs"});
+  refuse_unsupported(unsupported(graph), graph.metadata.model_name);
 }
 
 }  // namespace ember::ops

@@ -2,6 +2,8 @@
 
 #include "graph/graph.hpp"
 #include "onnx/read.hpp"
+#include "onnx/write.hpp"
+#include "support/graph_equal.hpp"
 #include "support/zoo.hpp"
 
 using namespace ember;
@@ -14,5 +16,16 @@ TEST_CASE("every model of the zoo is read and verifies") {
     CHECK(unsupported.empty());
     CHECK(!graph.order().empty());
     CHECK_NOTHROW(graph::verify(graph));
+  }
+}
+
+TEST_CASE("every model of the zoo survives a round trip") {
+  for (const auto& file : test::zoo_models()) {
+    CAPTURE(file);
+    const graph::Graph graph = onnx::read_file(file);
+    const std::vector<std::byte> bytes = onnx::write_bytes(graph);
+    const graph::Graph again = onnx::read_bytes(bytes);
+    CHECK(test::graph_difference(graph, again) == "");
+    CHECK(onnx::write_bytes(again) == bytes);
   }
 }

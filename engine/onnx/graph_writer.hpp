@@ -1,0 +1,13 @@
+#pragma once
+
+#include <onnx/onnx_pb.h>
+
+#include "graph/graph.hpp"
+
+namespace ember::onnx {
+
+/// Writes a model's main graph. Names of values are kept; inside a subgraph a captured value goes by its
+/// name outside, and a name inside that would hide it is changed.
+void write_graph(const graph::Graph& graph, ::onnx::GraphProto& proto);
+
+}  // namespace ember::onnx

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <vector>
+
+#include "graph/graph.hpp"
+
+namespace ember::onnx {
+
+/// A graph as ONNX: the same bytes for the same graph. Reading them gives an equal graph. Throws Error
+/// (ResourceLimit) beyond protobuf's 2 GB.
+std::vector<std::byte> write_bytes(const graph::Graph& graph);
+/// Writes those bytes to a file that appears whole or not at all. Throws Error (Io).
+void write_file(const graph::Graph& graph, const std::filesystem::path& file);
+
+}  // namespace ember::onnx
