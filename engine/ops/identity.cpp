@@ -1,5 +1,6 @@
 #include <cstring>
 
+#include "ops/movement.hpp"
 #include "ops/registry.hpp"
 
 // Identity and inference-time Dropout: the output is the input.
@@ -10,11 +11,7 @@ namespace {
 
 void infer_identity(InferContext& c) { c.set_output(0, c.type(0), c.shape(0)); }
 
-void copy(const ConstTensorView& from, const TensorView& to) {
-  if (from.bytes() != 0) std::memcpy(to.raw(), from.raw(), from.bytes());
-}
-
-void reference_identity(EvalContext& c) { copy(c.input(0), c.output(0)); }
+void reference_identity(EvalContext& c) { copy_elements(c.input(0), c.output(0)); }
 
 void check_dropout(const NodeContext& c, std::vector<std::string>& reasons) {
   if (!c.has_input(2)) return;
@@ -31,14 +28,14 @@ void infer_dropout(InferContext& c) {
 }
 
 void reference_dropout(EvalContext& c) {
-  copy(c.input(0), c.output(0));
+  copy_elements(c.input(0), c.output(0));
   if (!c.has_output(1)) return;
   // Everything is kept: the mask is all ones (true).
   const TensorView mask = c.output(1);
   if (mask.type() == DataType::Float32) {
     for (float& kept : mask.data<float>()) kept = 1.0F;
   } else {
-    std::memset(mask.raw(), 1, mask.bytes());
+    if (mask.bytes() != 0) std::memset(mask.raw(), 1, mask.bytes());
   }
 }
 

@@ -13,6 +13,19 @@ namespace ember::ops {
 
 // One line per family, in the order of the files.
 void add_control_flow_operators(OperatorList& list);
+void add_cast_operators(OperatorList& list);
+void add_concat_split_operators(OperatorList& list);
+void add_constant_operators(OperatorList& list);
+void add_expand_operators(OperatorList& list);
+void add_gather_operators(OperatorList& list);
+void add_pad_operators(OperatorList& list);
+void add_reshape_operators(OperatorList& list);
+void add_scatter_operators(OperatorList& list);
+void add_select_operators(OperatorList& list);
+void add_shape_operators(OperatorList& list);
+void add_slice_operators(OperatorList& list);
+void add_space_depth_operators(OperatorList& list);
+void add_transpose_operators(OperatorList& list);
 void add_conv_operators(OperatorList& list);
 void add_identity_operators(OperatorList& list);
 void add_binary_operators(OperatorList& list);
@@ -34,6 +47,19 @@ namespace {
 OperatorList build() {
   OperatorList list;
   add_control_flow_operators(list);
+  add_cast_operators(list);
+  add_concat_split_operators(list);
+  add_constant_operators(list);
+  add_expand_operators(list);
+  add_gather_operators(list);
+  add_pad_operators(list);
+  add_reshape_operators(list);
+  add_scatter_operators(list);
+  add_select_operators(list);
+  add_shape_operators(list);
+  add_slice_operators(list);
+  add_space_depth_operators(list);
+  add_transpose_operators(list);
   add_conv_operators(list);
   add_identity_operators(list);
   add_binary_operators(list);
