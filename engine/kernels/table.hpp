@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/activation.hpp"
+#include "kernels/gemm.hpp"
 #include "simd/isa.hpp"
 
 namespace ember::kernels {
@@ -12,6 +13,7 @@ struct KernelTable {
   int lanes;  ///< floats per vector
   int block;  ///< channels per block of the blocked layout: 16 with AVX-512, else 8
   const ActivationKernels* activation;
+  const GemmKernels* gemm;
 };
 
 /// The table of an instruction set. Using it on a processor without that set is undefined.

@@ -5,6 +5,7 @@
 namespace ember::kernels::EMBER_ISA_NAMESPACE {
 
 extern const ActivationKernels kActivation;
+extern const GemmKernels kGemm;
 
 extern const KernelTable kTable;
 const KernelTable kTable = {
@@ -22,6 +23,7 @@ const KernelTable kTable = {
     .block = 8,
 #endif
     .activation = &kActivation,
+    .gemm = &kGemm,
 };
 
 }  // namespace ember::kernels::EMBER_ISA_NAMESPACE

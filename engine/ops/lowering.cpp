@@ -4,10 +4,13 @@ namespace ember::ops {
 
 // One line per <family>_lowering.cpp.
 
+void add_matmul_candidates(CandidateMap& map);
+
 namespace {
 
 CandidateMap build() {
   CandidateMap map;
+  add_matmul_candidates(map);
   return map;
 }
 

@@ -1,0 +1,219 @@
+#include "kernels/register_tile.hpp"
+
+#include "kernels/activation_math.hpp"
+
+namespace ember::kernels::EMBER_ISA_NAMESPACE {
+
+namespace {
+
+/// What positions outside the input read as.
+constexpr float kZeros[kBlock] = {};
+
+/// How many rows of packed weights ahead to fetch: hides L2 and L3 behind a few hundred cycles of sums.
+constexpr std::int64_t kPrefetchRows = 48;
+
+struct Bounds {
+  Vec low, high;
+};
+
+/// None, Relu and Clip as one pair of bounds: a clamp to ±inf changes nothing, not even a NaN.
+EMBER_INLINE Bounds bounds_of(const Activation& a) {
+  constexpr float kInfinity = __builtin_inff();
+  switch (a.kind) {
+    case ActivationKind::Relu: return {broadcast(0.0F), broadcast(kInfinity)};
+    case ActivationKind::Clip: return {broadcast(a.alpha), broadcast(a.beta)};
+    default: return {broadcast(-kInfinity), broadcast(kInfinity)};
+  }
+}
+
+EMBER_INLINE std::int64_t column_offset(const TileWork& w, std::int64_t vector) {
+  return vector / kVectorsPerBlock * w.c_block + vector % kVectorsPerBlock * kLanes;
+}
+
+/// The epilogue on a stored tile that is still in L1.
+void finish_stored(const TileWork& w, std::int64_t rows, std::int64_t vectors) {
+  for (std::int64_t v = 0; v < vectors; ++v) {
+    const std::int64_t column = column_offset(w, v);
+    float* c = w.c + column;
+    const std::int64_t channel = w.channel + v * kLanes;
+    if (w.before->kind != ActivationKind::None)
+      apply_rows(*w.before, c, c, rows, kLanes, w.c_row, w.c_row, channel);
+    if (w.residual != nullptr) {
+      for (std::int64_t row = 0; row < rows; ++row) {
+        float* at = c + row * w.c_row;
+        store(at, load(at) + load(w.residual + column + row * w.c_row));
+      }
+    }
+    if (w.after->kind != ActivationKind::None)
+      apply_rows(*w.after, c, c, rows, kLanes, w.c_row, w.c_row, channel);
+  }
+}
+
+EMBER_INLINE bool in_registers(const TileWork& w) {
+  return runs_in_registers(w.before->kind) && runs_in_registers(w.after->kind);
+}
+
+/// The epilogue on one vector of sums.
+EMBER_INLINE Vec finish(const TileWork& w, Vec sum, const Bounds& before, const Bounds& after,
+                        std::int64_t offset) {
+  sum = clamp(sum, before.low, before.high);
+  if (w.residual != nullptr) sum = sum + load(w.residual + offset);
+  return clamp(sum, after.low, after.high);
+}
+
+template <int kRows, int kVectors, bool kBordered>
+void tile(const TileWork& w) {
+  Vec sums[kRows][kVectors];
+#pragma GCC unroll 8
+  for (int v = 0; v < kVectors; ++v) {
+    const Vec bias = w.bias != nullptr ? load(w.bias + v * kLanes) : broadcast(0.0F);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) sums[r][v] = bias;
+  }
+  if (w.resume) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = load(w.c + r * w.c_row + column_offset(w, v));
+    }
+  }
+
+  const std::int64_t depth = w.depth;
+  const std::int64_t a_row = w.a_row;
+  const std::int64_t a_step = w.a_step;
+  const TileLevel* level = w.levels;
+  for (std::int64_t i0 = 0; i0 < level[0].count; ++i0) {
+    for (std::int64_t i1 = 0; i1 < level[1].count; ++i1) {
+      for (std::int64_t i2 = 0; i2 < level[2].count; ++i2) {
+        for (std::int64_t i3 = 0; i3 < level[3].count; ++i3) {
+          const float* a =
+              w.a + i0 * level[0].a_step + i1 * level[1].a_step + i2 * level[2].a_step + i3 * level[3].a_step;
+          const float* b =
+              w.b + i0 * level[0].b_step + i1 * level[1].b_step + i2 * level[2].b_step + i3 * level[3].b_step;
+          const float* rows[kRows];
+          if constexpr (kBordered) {
+            std::int64_t x = w.x + i3 * w.x_tap;
+#pragma GCC unroll 16
+            for (int r = 0; r < kRows; ++r, x += w.x_row) {
+              const bool inside = static_cast<std::uint64_t>(x) < static_cast<std::uint64_t>(w.x_limit);
+              rows[r] = inside ? a + x * w.x_pixel : kZeros;
+            }
+          }
+#pragma GCC unroll 1
+          for (std::int64_t k = 0; k < depth; ++k) {
+            Vec columns[kVectors];
+#pragma GCC unroll 8
+            for (int v = 0; v < kVectors; ++v) columns[v] = load(b + v * kLanes);
+            __builtin_prefetch(b + kPrefetchRows * kTileColumns);
+            if constexpr (kVectors * kLanes > 16) __builtin_prefetch(b + kPrefetchRows * kTileColumns + 16);
+#pragma GCC unroll 16
+            for (int r = 0; r < kRows; ++r) {
+              const Vec value = broadcast(kBordered ? rows[r][k] : a[r * a_row]);
+#pragma GCC unroll 8
+              for (int v = 0; v < kVectors; ++v) sums[r][v] = fmadd(value, columns[v], sums[r][v]);
+            }
+            b += kTileColumns;
+            if constexpr (!kBordered) a += a_step;
+          }
+        }
+      }
+    }
+  }
+
+  const bool finish_here = !w.partial && in_registers(w);
+  if (finish_here) {
+    const Bounds before = bounds_of(*w.before);
+    const Bounds after = bounds_of(*w.after);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) {
+        const std::int64_t offset = r * w.c_row + column_offset(w, v);
+        sums[r][v] = finish(w, sums[r][v], before, after, offset);
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) store(w.c + r * w.c_row + column_offset(w, v), sums[r][v]);
+  }
+  if (!w.partial && !finish_here) finish_stored(w, kRows, kVectors);
+}
+
+/// One row: enough neighbouring columns side by side to keep the multipliers busy while weights stream by.
+template <int kTiles>
+void wide(const TileWork& w, std::int64_t b_tile) {
+  Vec sums[kTiles * kTileVectors];
+#pragma GCC unroll 16
+  for (int v = 0; v < kTiles * kTileVectors; ++v)
+    sums[v] = w.bias != nullptr ? load(w.bias + v * kLanes) : broadcast(0.0F);
+  if (w.resume) {
+#pragma GCC unroll 16
+    for (int v = 0; v < kTiles * kTileVectors; ++v) sums[v] = load(w.c + column_offset(w, v));
+  }
+  const float* a = w.a;
+  const float* b = w.b;
+#pragma GCC unroll 1
+  for (std::int64_t k = 0; k < w.depth; ++k) {
+    const Vec value = broadcast(*a);
+#pragma GCC unroll 16
+    for (int v = 0; v < kTiles * kTileVectors; ++v) {
+      sums[v] = fmadd(value, load(b + v / kTileVectors * b_tile + v % kTileVectors * kLanes), sums[v]);
+    }
+    a += w.a_step;
+    b += kTileColumns;
+  }
+  const bool finish_here = in_registers(w);
+  const Bounds before = bounds_of(*w.before);
+  const Bounds after = bounds_of(*w.after);
+#pragma GCC unroll 16
+  for (int v = 0; v < kTiles * kTileVectors; ++v) {
+    const std::int64_t offset = column_offset(w, v);
+    store(w.c + offset, finish_here ? finish(w, sums[v], before, after, offset) : sums[v]);
+  }
+  if (!finish_here) finish_stored(w, 1, kTiles * kTileVectors);
+}
+
+template <int kVectors, bool kBordered>
+TileFunction by_rows(std::int64_t rows) {
+  switch (rows) {
+    case 1: return tile<1, kVectors, kBordered>;
+    case 2: return tile<2, kVectors, kBordered>;
+    case 3: return tile<3, kVectors, kBordered>;
+    case 4: return tile<4, kVectors, kBordered>;
+#if !defined(EMBER_ISA_SSE42)
+    case 5: return tile<5, kVectors, kBordered>;
+    case 6: return tile<6, kVectors, kBordered>;
+#endif
+#if defined(EMBER_ISA_AVX512)
+    case 7: return tile<7, kVectors, kBordered>;
+    case 8: return tile<8, kVectors, kBordered>;
+    case 9: return tile<9, kVectors, kBordered>;
+    case 10: return tile<10, kVectors, kBordered>;
+    case 11: return tile<11, kVectors, kBordered>;
+    case 12: return tile<12, kVectors, kBordered>;
+    case 13: return tile<13, kVectors, kBordered>;
+    case 14: return tile<14, kVectors, kBordered>;
+#endif
+    default: return nullptr;
+  }
+}
+
+}  // namespace
+
+TileFunction register_tile(std::int64_t rows, std::int64_t vectors, bool bordered) {
+  if (vectors == 1) return bordered ? by_rows<1, true>(rows) : by_rows<1, false>(rows);
+  return bordered ? by_rows<kTileVectors, true>(rows) : by_rows<kTileVectors, false>(rows);
+}
+
+void wide_row(const TileWork& work, std::int64_t tiles, std::int64_t b_tile) {
+  switch (tiles) {
+    case 1: wide<1>(work, b_tile); break;
+    case 2: wide<2>(work, b_tile); break;
+    case 3: wide<3>(work, b_tile); break;
+    default: wide<kWideTiles>(work, b_tile); break;
+  }
+}
+
+}  // namespace ember::kernels::EMBER_ISA_NAMESPACE
