@@ -40,7 +40,11 @@ void add_normalization_operators(OperatorList& list);
 void add_local_normalization_operators(OperatorList& list);
 void add_matmul_operators(OperatorList& list);
 void add_pool_operators(OperatorList& list);
+void add_quantised_conv_operators(OperatorList& list);
+void add_quantised_matmul_operators(OperatorList& list);
+void add_quantize_operators(OperatorList& list);
 void add_recurrent_operators(OperatorList& list);
+void add_resize_operators(OperatorList& list);
 
 namespace {
 
@@ -74,7 +78,11 @@ OperatorList build() {
   add_local_normalization_operators(list);
   add_matmul_operators(list);
   add_pool_operators(list);
+  add_quantised_conv_operators(list);
+  add_quantised_matmul_operators(list);
+  add_quantize_operators(list);
   add_recurrent_operators(list);
+  add_resize_operators(list);
   std::ranges::sort(list, [](const Operator& a, const Operator& b) {
     return std::pair(a.domain, a.name) < std::pair(b.domain, b.name);
   });
