@@ -37,11 +37,11 @@ EMBER_INLINE ActivationConstants constants(const Activation& a) {
 /// The activation of every lane. NaN gives NaN except with ThresholdedRelu (0), and limits at ±inf are
 /// those of the formula in ActivationKind evaluated in floating point (Silu(−inf) is −inf · 0, NaN). Errors,
 /// beyond an absolute 2^-120:
-///   none or one rounding of the formula: Relu, LeakyRelu, PRelu, ThresholdedRelu, Clip
-///   ULP of the result: Elu, Selu, Celu, Sigmoid, Silu (alpha = 1), Mish, Softplus, Tanh 4; Softsign 2,
-///     HardSwish 3
-///   absolute, relative to max(1, |x|): Gelu, GeluTanh 3e-7; HardSigmoid: relative to |alpha x| +
-///   |beta|, 1.2e-7
+///   none: Relu, ThresholdedRelu, Clip; the product's rounding: LeakyRelu, PRelu
+///   ULP of the result: Elu 2, Selu 3, Celu 3, Sigmoid 3, HardSwish 3, Silu (alpha = 1) 3, Mish 5, Softplus
+///   3,
+///     Softsign 2, Tanh 6
+///   absolute: Gelu 2.5e-7 max(1, |x|), GeluTanh 2e-7 max(1, |x|), HardSigmoid 6.1e-8 (|alpha x| + |beta|)
 template <ActivationKind kKind>
 EMBER_INLINE Vec apply(Vec x, const ActivationConstants& c) {
   using enum ActivationKind;

@@ -3,6 +3,7 @@
 namespace ember::ops {
 
 // One line per <family>_lowering.cpp.
+void add_activation_candidates(CandidateMap& map);
 
 void add_matmul_candidates(CandidateMap& map);
 
@@ -11,6 +12,7 @@ namespace {
 CandidateMap build() {
   CandidateMap map;
   add_matmul_candidates(map);
+  add_activation_candidates(map);
   return map;
 }
 

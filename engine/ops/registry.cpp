@@ -12,6 +12,9 @@
 namespace ember::ops {
 
 // One line per family, in the order of the files.
+void add_activation_operators(OperatorList& list);
+void add_clip_operator(OperatorList& list);
+void add_prelu_operator(OperatorList& list);
 void add_control_flow_operators(OperatorList& list);
 void add_cast_operators(OperatorList& list);
 void add_concat_split_operators(OperatorList& list);
@@ -50,6 +53,9 @@ namespace {
 
 OperatorList build() {
   OperatorList list;
+  add_activation_operators(list);
+  add_clip_operator(list);
+  add_prelu_operator(list);
   add_control_flow_operators(list);
   add_cast_operators(list);
   add_concat_split_operators(list);
