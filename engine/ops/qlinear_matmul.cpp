@@ -1,9 +1,8 @@
-#include <algorithm>
 #include <cmath>
-#include <vector>
 
 #include <fmt/format.h>
 
+#include "ops/matmul_geometry.hpp"
 #include "ops/quantization.hpp"
 #include "ops/registry.hpp"
 #include "ops/typed.hpp"
@@ -14,50 +13,6 @@ namespace ember::ops {
 
 namespace {
 
-/// Shapes of A and B as stacks of matrices, and of the product.
-struct Product {
-  Shape a, b;   ///< with a leading 1 for a vector A, a trailing 1 for a vector B
-  Shape stack;  ///< leading extents of the product, broadcast
-  Shape out;    ///< as ONNX has it, without the extents that a vector does not have
-  std::int64_t m = 0, k = 0, n = 0;
-};
-
-Product product_of(const NodeContext& node, const Shape& a, const Shape& b) {
-  node.require(a.rank() > 0 && b.rank() > 0, "a scalar operand");
-  Product p;
-  p.a = a.rank() == 1 ? Shape{1, a[0]} : a;
-  p.b = b.rank() == 1 ? Shape{b[0], 1} : b;
-  p.m = p.a[p.a.rank() - 2];
-  p.k = p.a[p.a.rank() - 1];
-  p.n = p.b[p.b.rank() - 1];
-  node.require(p.k == p.b[p.b.rank() - 2],
-               fmt::format("shapes {} and {} cannot be multiplied", to_string(a), to_string(b)));
-  p.stack = broadcast(node, Shape(p.a.dims().first(static_cast<std::size_t>(p.a.rank() - 2))),
-                      Shape(p.b.dims().first(static_cast<std::size_t>(p.b.rank() - 2))));
-  std::vector<std::int64_t> out(p.stack.begin(), p.stack.end());
-  if (a.rank() > 1) out.push_back(p.m);
-  if (b.rank() > 1) out.push_back(p.n);
-  p.out = Shape(out);
-  return p;
-}
-
-/// Index of the matrix of an operand that takes part in matrix `index` of the stack.
-std::int64_t matrix_index(const Shape& operand, const Shape& stack, std::int64_t index) {
-  std::int64_t found = 0;
-  std::int64_t step = 1;
-  const int lead = operand.rank() - 2;
-  for (int back = 1; back <= stack.rank(); ++back) {
-    const std::int64_t extent = stack[stack.rank() - back];
-    if (back <= lead) {
-      const std::int64_t own = operand[lead - back];
-      if (own != 1) found += index % extent * step;
-      step *= own;
-    }
-    index /= extent;
-  }
-  return found;
-}
-
 /// Which element of a scale or zero point goes with a row (or column) of a matrix of an operand: one
 /// for all, one per row of every matrix, or one per row of each.
 std::int64_t line_index(std::int64_t elements, std::int64_t matrix, std::int64_t line, std::int64_t lines) {
@@ -65,14 +20,18 @@ std::int64_t line_index(std::int64_t elements, std::int64_t matrix, std::int64_t
   return elements == lines ? line : matrix * lines + line;
 }
 
-void require_lines(const InferContext& c, int i, const Shape& operand, int line_axis) {
+/// `lines` rows (or columns) in each of `matrices`.
+void require_lines(const InferContext& c, int i, std::int64_t lines, std::int64_t matrices) {
   if (!c.has_input(i)) return;
   const std::int64_t held = c.shape(i).elements();
-  const std::int64_t lines = operand[operand.rank() + line_axis];
-  const std::int64_t all = operand.elements(0, operand.rank() - 2) * lines;
-  c.require(held == 1 || held == lines || held == all,
-            fmt::format("input {} has shape {}: neither one value nor one per {}", i, to_string(c.shape(i)),
-                        line_axis == -2 ? "row" : "column"));
+  c.require(held == 1 || held == lines || held == lines * matrices,
+            fmt::format("input {} has shape {}: neither one value nor one per row or column", i,
+                        to_string(c.shape(i))));
+}
+
+/// Matrices in an operand's own stack.
+std::int64_t matrices_of(const Shape& operand) {
+  return operand.rank() < 3 ? 1 : operand.elements(0, operand.rank() - 2);
 }
 
 void require_8_bits(const InferContext& c, int i) {
@@ -83,7 +42,7 @@ void require_8_bits(const InferContext& c, int i) {
 
 /// A's matrix times B's with zero points taken off, as exact integers: result(row, column, sum).
 template <class A, class B, class Result>
-void multiply(const Product& p, const A* a, const B* b, std::int64_t matrix_a, std::int64_t matrix_b,
+void multiply(const MatMulGeometry& p, const A* a, const B* b, std::int64_t matrix_a, std::int64_t matrix_b,
               const ConstTensorView* zero_a, const ConstTensorView* zero_b, Result&& result) {
   for (std::int64_t row = 0; row < p.m; ++row) {
     const std::int64_t za =
@@ -102,9 +61,9 @@ void multiply(const Product& p, const A* a, const B* b, std::int64_t matrix_a, s
 
 /// Calls each(stack index, matrix of a, matrix of b) for every product of the stack.
 template <class Each>
-void for_each_matrix(const Product& p, Each&& each) {
-  for (std::int64_t s = 0; s < p.stack.elements(); ++s)
-    each(s, matrix_index(p.a, p.stack, s), matrix_index(p.b, p.stack, s));
+void for_each_matrix(const MatMulGeometry& p, Each&& each) {
+  for (std::int64_t s = 0; s < p.count; ++s)
+    each(s, p.a_matrix[static_cast<std::size_t>(s)], p.b_matrix[static_cast<std::size_t>(s)]);
 }
 
 template <class F>
@@ -118,16 +77,16 @@ void dispatch_8_bits(const NodeContext& node, DataType a, DataType b, F&& f) {
 }
 
 void infer_integer(InferContext& c) {
-  const Product p = product_of(c, c.shape(0), c.shape(1));
+  const MatMulGeometry p = matmul_geometry(c, c.shape(0), c.shape(1));
   require_8_bits(c, 0);
   require_8_bits(c, 1);
-  require_lines(c, 2, p.a, -2);
-  require_lines(c, 3, p.b, -1);
-  c.set_output(0, DataType::Int32, p.out);
+  require_lines(c, 2, p.m, matrices_of(c.shape(0)));
+  require_lines(c, 3, p.n, matrices_of(c.shape(1)));
+  c.set_output(0, DataType::Int32, p.output);
 }
 
 void reference_integer(EvalContext& c) {
-  const Product p = product_of(c, c.input(0).shape(), c.input(1).shape());
+  const MatMulGeometry p = matmul_geometry(c, c.input(0).shape(), c.input(1).shape());
   const auto y = c.output(0).data<std::int32_t>();
   const auto zeros = [&](int i) { return c.has_input(i) ? &c.input(i) : nullptr; };
   dispatch_8_bits(c, c.input(0).type(), c.input(1).type(), [&]<class A, class B>(A, B) {
@@ -145,17 +104,14 @@ void reference_integer(EvalContext& c) {
 constexpr int kA = 0, kScaleA = 1, kZeroA = 2, kB = 3, kScaleB = 4, kZeroB = 5, kScaleY = 6, kZeroY = 7;
 
 void infer_qlinear(InferContext& c) {
-  const Product p = product_of(c, c.shape(kA), c.shape(kB));
+  const MatMulGeometry p = matmul_geometry(c, c.shape(kA), c.shape(kB));
   require_8_bits(c, kA);
   require_8_bits(c, kB);
   require_8_bits(c, kZeroY);
-  for (const int i : {kScaleA, kZeroA}) require_lines(c, i, p.a, -2);
-  for (const int i : {kScaleB, kZeroB}) require_lines(c, i, p.b, -1);
-  Shape result = p.stack;
-  std::vector<std::int64_t> rows(result.begin(), result.end());
-  rows.insert(rows.end(), {p.m, p.n});
-  for (const int i : {kScaleY, kZeroY}) require_lines(c, i, Shape(rows), -2);
-  c.set_output(0, c.type(kZeroY), p.out);
+  for (const int i : {kScaleA, kZeroA}) require_lines(c, i, p.m, matrices_of(c.shape(kA)));
+  for (const int i : {kScaleB, kZeroB}) require_lines(c, i, p.n, matrices_of(c.shape(kB)));
+  for (const int i : {kScaleY, kZeroY}) require_lines(c, i, p.m, p.count);
+  c.set_output(0, c.type(kZeroY), p.output);
 }
 
 float scale_at(const EvalContext& c, int i, std::int64_t index) {
@@ -167,7 +123,7 @@ float scale_at(const EvalContext& c, int i, std::int64_t index) {
 }
 
 void reference_qlinear(EvalContext& c) {
-  const Product p = product_of(c, c.input(kA).shape(), c.input(kB).shape());
+  const MatMulGeometry p = matmul_geometry(c, c.input(kA).shape(), c.input(kB).shape());
   const auto scale = [&](int i, std::int64_t matrix, std::int64_t line, std::int64_t lines) {
     return scale_at(c, i, line_index(c.input(i).elements(), matrix, line, lines));
   };
@@ -190,16 +146,16 @@ void reference_qlinear(EvalContext& c) {
   });
 }
 
-double flops_product(const Product& p) {
-  return 2.0 * static_cast<double>(p.out.elements()) * static_cast<double>(p.k);
+double flops_product(const MatMulGeometry& p) {
+  return 2.0 * static_cast<double>(p.output.elements()) * static_cast<double>(p.k);
 }
 
 double flops_integer(const NodeContext& node, std::span<const Shape> inputs, std::span<const Shape>) {
-  return flops_product(product_of(node, inputs[0], inputs[1]));
+  return flops_product(matmul_geometry(node, inputs[0], inputs[1]));
 }
 
 double flops_qlinear(const NodeContext& node, std::span<const Shape> inputs, std::span<const Shape>) {
-  return flops_product(product_of(node, inputs[kA], inputs[kB]));
+  return flops_product(matmul_geometry(node, inputs[kA], inputs[kB]));
 }
 
 }  // namespace

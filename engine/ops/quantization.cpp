@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "ops/element_type.hpp"
+#include "onnx/data_type.hpp"
 #include "ops/typed.hpp"
 
 namespace ember::ops {
@@ -31,14 +31,27 @@ Granularity granularity(const NodeContext& node, const Shape& tensor, const Shap
 }
 
 DataType quantised_type(const NodeContext& node, DataType given, DataType otherwise) {
-  const std::int64_t code = node.integer("output_dtype", 0);
-  if (code == 0) return given == DataType::Undefined ? otherwise : given;
-  const DataType stated = element_type(code);
-  if (stated == DataType::Undefined)
-    node.fail(ErrorCode::Unsupported, "output_dtype " + element_type_name(code));
+  if (node.integer("output_dtype", 0) == 0) return given == DataType::Undefined ? otherwise : given;
+  const DataType stated = type_attribute(node, "output_dtype");
   node.require(given == DataType::Undefined || given == stated,
                fmt::format("output_dtype {} with a zero point of {}", to_string(stated), to_string(given)));
   return stated;
+}
+
+DataType type_attribute(const NodeContext& node, const char* name) {
+  const std::int64_t code = node.integer(name, 0);
+  const std::string reason = unsupported_type_attribute(node, name);
+  if (!reason.empty()) node.fail(ErrorCode::Unsupported, reason);
+  return onnx::from_onnx(static_cast<std::int32_t>(code));
+}
+
+std::string unsupported_type_attribute(const NodeContext& node, const char* name) {
+  const std::int64_t code = node.integer(name, 0);
+  if (code == 0) return {};
+  if (code < 0 || code > std::numeric_limits<std::int32_t>::max()) return fmt::format("{} {}", name, code);
+  const auto type = static_cast<std::int32_t>(code);
+  if (onnx::from_onnx(type) != DataType::Undefined) return {};
+  return fmt::format("{} {}", name, onnx::onnx_type_name(type));
 }
 
 std::int32_t zero_point_at(const ConstTensorView* zero_points, std::int64_t index) {

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <string>
 
 #include "ops/op.hpp"
 
@@ -34,6 +35,12 @@ Granularity granularity(const NodeContext& node, const Shape& tensor, const Shap
 /// The type a quantising node makes: that of its zero point (input `zero_point`), else output_dtype,
 /// else `otherwise`. `given` is the zero point's type, Undefined when it is left out.
 DataType quantised_type(const NodeContext& node, DataType given, DataType otherwise);
+
+/// The element type that an attribute names by its TensorProto.DataType number, Undefined when it is
+/// left out or 0. Fails (Unsupported) for one that ember does not hold.
+DataType type_attribute(const NodeContext& node, const char* name);
+/// Why type_attribute would fail, "" when it would not.
+std::string unsupported_type_attribute(const NodeContext& node, const char* name);
 
 /// Zero points of any integer type as numbers; none given means zeros.
 std::int32_t zero_point_at(const ConstTensorView* zero_points, std::int64_t index);

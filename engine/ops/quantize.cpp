@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include "ops/element_type.hpp"
 #include "ops/quantization.hpp"
 #include "ops/registry.hpp"
 #include "ops/typed.hpp"
@@ -21,9 +20,8 @@ const ConstTensorView* zero_points(const EvalContext& c) {
 }
 
 void check_type_attribute(const NodeContext& c, const char* name, std::vector<std::string>& reasons) {
-  const std::int64_t code = c.integer(name, 0);
-  if (code != 0 && element_type(code) == DataType::Undefined)
-    reasons.push_back(fmt::format("{} {}", name, element_type_name(code)));
+  std::string reason = unsupported_type_attribute(c, name);
+  if (!reason.empty()) reasons.push_back(std::move(reason));
 }
 
 void check_quantize(const NodeContext& c, std::vector<std::string>& reasons) {
@@ -87,8 +85,8 @@ void dispatch_scale(const NodeContext& node, DataType type, F&& f) {
 void reference_quantize(EvalContext& c) {
   const Granularity g = granularity(c, c.input(kX).shape(), c.input(kScale).shape());
   const ConstTensorView* zeros = zero_points(c);
-  const std::int64_t stated = c.integer("precision", 0);
-  const DataType precision = stated == 0 ? c.input(kScale).type() : element_type(stated);
+  const DataType stated = type_attribute(c, "precision");
+  const DataType precision = stated == DataType::Undefined ? c.input(kScale).type() : stated;
   dispatch_quantised(c, c.output(0).type(), [&]<class T>(T) {
     dispatch_scale(c, c.input(kX).type(), [&]<class X>(X) {
       dispatch_scale(c, c.input(kScale).type(), [&]<class S>(S) {
