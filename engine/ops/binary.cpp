@@ -1,6 +1,7 @@
 #include <cmath>
 #include <string>
 #include <type_traits>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -53,7 +54,11 @@ struct FlooredMod {
   template <class W>
   static W apply(W a, W b) {
     if constexpr (std::is_integral_v<W>) return remainder_floored(a, b);
-    else return std::fmod(a, b);  // refused by the shape rule
+    else {
+      const W rest = std::fmod(a, b);
+      if (rest == 0) return std::copysign(rest, b);
+      return (rest < 0) == (b < 0) ? rest : rest + b;  // NaN stays NaN either way
+    }
   }
 };
 struct TruncatedMod {
@@ -64,16 +69,21 @@ struct TruncatedMod {
     else return std::fmod(a, b);
   }
 };
+// A negative count, or one beyond the type's width, leaves what endless shifting would. Signed left shifts
+// go through uint64: bits past the sign bit are dropped.
 struct ShiftLeft {
   template <class W>
   static W apply(W a, W b) {
-    return b >= W{8 * sizeof(W)} ? W{0} : static_cast<W>(std::uint64_t{a} << b);
+    if (std::cmp_less(b, 0) || std::cmp_greater_equal(b, 8 * sizeof(W))) return 0;
+    return static_cast<W>(static_cast<std::uint64_t>(a) << b);
   }
 };
 struct ShiftRight {
   template <class W>
   static W apply(W a, W b) {
-    return b >= W{8 * sizeof(W)} ? W{0} : static_cast<W>(std::uint64_t{a} >> b);
+    if (std::cmp_less(b, 0) || std::cmp_greater_equal(b, 8 * sizeof(W)))
+      return std::cmp_less(a, 0) ? static_cast<W>(-1) : W{0};
+    return static_cast<W>(a >> b);
   }
 };
 struct BitAnd {
@@ -178,7 +188,7 @@ void reference_shift(EvalContext& c) {
   const bool left = c.text("direction", "") == "LEFT";
   dispatch_numeric(c, c.input(0).type(), [&](auto zero) {
     using T = decltype(zero);
-    if constexpr (std::is_unsigned_v<T>) {
+    if constexpr (std::is_integral_v<T>) {
       if (left) run<ShiftLeft, T>(c);
       else run<ShiftRight, T>(c);
     }
@@ -196,7 +206,13 @@ void infer_binary(InferContext& c) {
 
 void infer_mod(InferContext& c) {
   infer_binary<TypeSet::Numeric>(c);
-  c.require(c.integer("fmod", 0) != 0 || !is_floating(c.type(0)), "fmod must be 1 for floating-point inputs");
+  c.require(c.integer("fmod", 0) != 0 || c.opset() >= 28 || !is_floating(c.type(0)),
+            "fmod must be 1 for floating-point inputs");
+}
+
+void infer_shift(InferContext& c) {
+  if (c.opset() < 28) infer_binary<TypeSet::Unsigned>(c);
+  else infer_binary<TypeSet::Integer>(c);
 }
 
 void check_shift(const NodeContext& c, std::vector<std::string>& reasons) {
@@ -225,7 +241,7 @@ void add_binary_operators(OperatorList& list) {
   add("Sub", {7, 13, 14}, arithmetic, reference_arithmetic<Sub>, {.activation = true});
   add("Mul", {7, 13, 14}, arithmetic, reference_arithmetic<Mul>, {.activation = true});
   add("Div", {7, 13, 14}, arithmetic, reference_arithmetic<Div>, {.activation = true});
-  add("Mod", {10, 13}, infer_mod, reference_mod);
+  add("Mod", {10, 13, 28}, infer_mod, reference_mod);
   add("Equal", {7, 11, 13, 19}, equal, reference_compare<Equal>);
   add("Greater", {7, 9, 13}, compare, reference_compare<Greater>);
   add("GreaterOrEqual", {12, 16}, compare, reference_compare<GreaterOrEqual>);
@@ -238,9 +254,9 @@ void add_binary_operators(OperatorList& list) {
   add("BitwiseOr", {18}, bits, reference_bits<BitOr>);
   add("BitwiseXor", {18}, bits, reference_bits<BitXor>);
   list.push_back({.name = "BitShift",
-                  .versions = {11},
+                  .versions = {11, 28},
                   .check = check_shift,
-                  .infer = infer_binary<TypeSet::Unsigned>,
+                  .infer = infer_shift,
                   .reference = reference_shift});
 }
 

@@ -78,8 +78,15 @@ void dispatch_range(const NodeContext& c, DataType type, F&& f) {
     case DataType::Int16: return f(std::int16_t{});
     case DataType::Int32: return f(std::int32_t{});
     case DataType::Int64: return f(std::int64_t{});
-    default: c.fail(ErrorCode::Unsupported, fmt::format("element type {}", to_string(type)));
+    case DataType::Float16:
+      if (c.opset() >= 27) return f(Half{});
+      break;
+    case DataType::BFloat16:
+      if (c.opset() >= 27) return f(BFloat{});
+      break;
+    default: break;
   }
+  c.fail(ErrorCode::Unsupported, fmt::format("element type {}", to_string(type)));
 }
 
 template <class T>
@@ -108,8 +115,8 @@ void infer_range(InferContext& c) {
   }
   dispatch_range(c, c.type(0), [&](auto zero) {
     using T = decltype(zero);
-    const auto number = [&](int i) { return c.required_value(i).template data<T>()[0]; };
-    c.set_output(0, c.type(0), {range_length<T>(c, number(0), number(1), number(2))});
+    const auto number = [&](int i) { return widen(c.required_value(i).template data<T>()[0]); };
+    c.set_output(0, c.type(0), {range_length<Wide<T>>(c, number(0), number(1), number(2))});
   });
 }
 
@@ -122,9 +129,7 @@ void reference_range(EvalContext& c) {
     for (std::size_t i = 0; i < to.size(); ++i) {
       if constexpr (std::is_integral_v<T>)
         to[i] = static_cast<T>(static_cast<std::uint64_t>(start) + i * static_cast<std::uint64_t>(delta));
-      else
-        to[i] =
-            static_cast<T>(static_cast<double>(start) + static_cast<double>(i) * static_cast<double>(delta));
+      else to[i] = narrow<T>(widen(start) + static_cast<double>(i) * widen(delta));
     }
   });
 }
@@ -228,7 +233,7 @@ void add_constant_operators(OperatorList& list) {
                   .reference = reference_one_hot,
                   .flops = no_flops});
   list.push_back({.name = "Range",
-                  .versions = {11},
+                  .versions = {11, 27},
                   .infer = infer_range,
                   .reference = reference_range,
                   .flops = no_flops});

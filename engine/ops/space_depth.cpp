@@ -77,20 +77,21 @@ SixAxes space_to_depth_axes(const NodeContext& node, const Shape& input) {
                fmt::format("{}x{} does not divide into blocks of {}", input[2], input[3], b));
   const std::int64_t height = input[2] / b;
   const std::int64_t width = input[3] / b;
+  const bool depth_last = node.text("mode", "DCR") == "CRD";
   return {{input[0], input[1], height, b, width, b},
-          {0, 3, 5, 1, 2, 4},
+          depth_last ? std::array<int, 6>{0, 1, 3, 5, 2, 4} : std::array<int, 6>{0, 3, 5, 1, 2, 4},
           {input[0], checked_product(node, input[1], b * b), height, width}};
 }
 
 void add_space_depth_operators(OperatorList& list) {
   list.push_back({.name = "DepthToSpace",
-                  .versions = {1, 11, 13},
+                  .versions = {1, 11, 13, 28},
                   .check = check_block,
                   .infer = infer_depth_to_space,
                   .reference = reference_depth_to_space,
                   .flops = no_flops});
   list.push_back({.name = "SpaceToDepth",
-                  .versions = {1, 13},
+                  .versions = {1, 13, 28},
                   .check = check_block,
                   .infer = infer_space_to_depth,
                   .reference = reference_space_to_depth,

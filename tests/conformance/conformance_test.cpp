@@ -4,8 +4,6 @@
 #include <numeric>
 
 #include <ember/error.hpp>
-#include <ember/model.hpp>
-#include <ember/session.hpp>
 
 #include "conformance/cases.hpp"
 #include "onnx/read.hpp"
@@ -31,22 +29,6 @@ Run load_interpreted(const fs::path& file) {
     for (std::size_t i = 0; i < inputs.size(); ++i)
       named[graph->value(graph->inputs.at(i)).name] = std::move(inputs[i]);
     return ops::interpret(*graph, named);
-  };
-}
-
-Run load_session(const fs::path& file) {
-  return [model = Model::load(file)](std::vector<Tensor> inputs) {
-    TensorMap named;
-    SessionOptions options;
-    const std::vector<ValueInfo> infos = model.inputs();
-    for (std::size_t i = 0; i < inputs.size(); ++i) {
-      options.input_shapes[infos.at(i).name] = inputs[i].shape();
-      named[infos[i].name] = std::move(inputs[i]);
-    }
-    TensorMap results = Session(model, options).run(named);
-    std::vector<Tensor> outputs;
-    for (const ValueInfo& info : model.outputs()) outputs.push_back(results.at(info.name));
-    return outputs;
   };
 }
 
@@ -127,5 +109,3 @@ void run_all(const std::string& how, const Load& load) {
 }  // namespace
 
 TEST_CASE("ONNX node tests by reference") { run_all("reference", load_interpreted); }
-
-TEST_CASE("ONNX node tests by session") { run_all("session", load_session); }

@@ -1,7 +1,8 @@
 """Writes the ONNX backend node test cases as files: FOLDER/<case>/{model.onnx, test_data_set_<i>/
 {input,output}_<j>.pb}, and FOLDER/index.tsv with one line per case:
 
-    name  rtol  atol  operators (domain:name, comma-separated)  value kinds that are not plain tensors
+    name  rtol  atol  operators (domain:name, comma-separated)  what ember leaves out by design: element
+    types, values that are not tensors, opsets before 7
 
 Does nothing when FOLDER already holds what this script and this onnx release would write."""
 
@@ -23,7 +24,7 @@ PLAIN_TYPES = {
 
 
 def type_name(elem_type):
-    return TensorProto.DataType.Name(elem_type).lower()
+    return "type " + TensorProto.DataType.Name(elem_type).lower()
 
 
 def kinds_of_type(proto, found):
@@ -34,6 +35,8 @@ def kinds_of_type(proto, found):
     elif kind is not None:
         found.add(kind.removesuffix("_type"))
 
+
+OLDEST_OPSET = 7
 
 # Attributes that hold an element type.
 TYPE_ATTRIBUTES = {"to", "dtype", "output_dtype", "precision"}
@@ -94,8 +97,11 @@ def main():
     for case in sorted(load_node_model_tests(), key=lambda c: c.name):
         operators, kinds = set(), set()
         inspect(case.model.graph, operators, kinds)
-        for function in case.model.functions:
+        if case.model.functions:
             kinds.add("function")
+        for opset in case.model.opset_import:
+            if opset.domain in ("", "ai.onnx") and opset.version < OLDEST_OPSET:
+                kinds.add(f"opset {opset.version}")
         if not kinds & {"sequence", "optional", "map"}:
             folder = target / case.name
             folder.mkdir()
