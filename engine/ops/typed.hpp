@@ -2,7 +2,9 @@
 
 #include <cstdint>
 #include <limits>
+#include <string>
 #include <type_traits>
+#include <utility>
 
 #include <ember/tensor.hpp>
 
@@ -29,9 +31,9 @@ template <class T>
   else return static_cast<T>(value);
 }
 
-/// Calls f(T{}) for the element type. Unsupported types fail by name.
+/// Calls f(T{}) for the element type. Throws Error (Internal) for Undefined.
 template <class F>
-decltype(auto) dispatch_any(const NodeContext& node, DataType type, F&& f) {
+decltype(auto) dispatch_type(DataType type, F&& f) {
   switch (type) {
     case DataType::Float32: return f(float{});
     case DataType::Float64: return f(double{});
@@ -48,7 +50,16 @@ decltype(auto) dispatch_any(const NodeContext& node, DataType type, F&& f) {
     case DataType::Bool: return f(bool{});
     case DataType::Undefined: break;
   }
-  node.fail(ErrorCode::Unsupported, std::string("element type ") + to_string(type));
+  throw Error(ErrorCode::Internal, "a tensor has no element type");
+}
+
+/// The same for a node: unsupported types fail by name.
+template <class F>
+decltype(auto) dispatch_any(const NodeContext& node, DataType type, F&& f) {
+  if (type == DataType::Undefined) {
+    node.fail(ErrorCode::Unsupported, std::string("element type ") + to_string(type));
+  }
+  return dispatch_type(type, std::forward<F>(f));
 }
 
 /// Floating types only.
