@@ -2,6 +2,7 @@
 
 #include "kernels/activation.hpp"
 #include "kernels/gemm.hpp"
+#include "kernels/statistics.hpp"
 #include "simd/isa.hpp"
 
 namespace ember::kernels {
@@ -14,6 +15,7 @@ struct KernelTable {
   int block;  ///< channels per block of the blocked layout: 16 with AVX-512, else 8
   const ActivationKernels* activation;
   const GemmKernels* gemm;
+  const StatisticsKernels* statistics;
 };
 
 /// The table of an instruction set. Using it on a processor without that set is undefined.

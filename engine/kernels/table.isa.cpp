@@ -6,6 +6,7 @@ namespace ember::kernels::EMBER_ISA_NAMESPACE {
 
 extern const ActivationKernels kActivation;
 extern const GemmKernels kGemm;
+extern const StatisticsKernels kStatistics;
 
 extern const KernelTable kTable;
 const KernelTable kTable = {
@@ -24,6 +25,7 @@ const KernelTable kTable = {
 #endif
     .activation = &kActivation,
     .gemm = &kGemm,
+    .statistics = &kStatistics,
 };
 
 }  // namespace ember::kernels::EMBER_ISA_NAMESPACE

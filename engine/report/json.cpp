@@ -1,0 +1,82 @@
+#include <cmath>
+
+#include <nlohmann/json.hpp>
+
+#include <ember/audit.hpp>
+
+namespace ember {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// JSON has no NaN and no infinity: null.
+Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+
+Json moments(double min, double max, double sum, double sum_squares) {
+  return {
+      {"min", number(min)}, {"max", number(max)}, {"sum", number(sum)}, {"sum_squares", number(sum_squares)}};
+}
+
+Json channel_json(const ChannelReport& channel) {
+  const ChannelStatistics& s = channel.statistics;
+  Json json = {{"index", channel.index},
+               {"verdict", to_string(channel.verdict)},
+               {"samples", s.samples},
+               {"samples_fired", s.samples_fired},
+               {"samples_saturated", s.samples_saturated},
+               {"positions", s.positions},
+               {"positions_fired", s.positions_fired},
+               {"positions_saturated", s.positions_saturated},
+               {"not_finite", s.not_finite},
+               {"dormancy", number(channel.dormancy)}};
+  if (channel.verdict == Verdict::Silent || channel.verdict == Verdict::Rare) {
+    json["rate_bound"] = number(channel.rate_bound);
+  }
+  json["pre"] = moments(s.pre_min, s.pre_max, s.pre_sum, s.pre_sum_squares);
+  json["out"] = moments(s.out_min, s.out_max, s.out_sum, s.out_sum_squares);
+  json["out"]["sum_abs"] = number(s.out_sum_abs);
+  return json;
+}
+
+template <class Counted>
+Json counts(const Counted& counted, std::int64_t channels) {
+  Json json = {{"channels", channels}};
+  for (const Verdict verdict : {Verdict::Silent, Verdict::Rare, Verdict::Dormant, Verdict::Constant,
+                                Verdict::Saturated, Verdict::AlwaysOn, Verdict::Healthy}) {
+    json[to_string(verdict)] = counted.count(verdict);
+  }
+  return json;
+}
+
+Json layer_json(const LayerReport& layer) {
+  Json json = {{"node", layer.node}, {"op", layer.op}, {"value", layer.value}};
+  if (!layer.pattern.empty()) json["pattern"] = layer.pattern;
+  json["channel_axis"] = layer.channel_axis;
+  json["summary"] = counts(layer, static_cast<std::int64_t>(layer.channels.size()));
+  json["channels"] = Json::array();
+  for (const ChannelReport& channel : layer.channels) json["channels"].push_back(channel_json(channel));
+  return json;
+}
+
+}  // namespace
+
+std::string to_json(const AuditReport& report) {
+  Json json = {{"schema", "ember-audit-1"},
+               {"model", report.model},
+               {"model_sha256", report.model_hash},
+               {"data", report.data},
+               {"data_sha256", report.data_hash},
+               {"isa", report.isa},
+               {"samples", report.samples},
+               {"samples_not_finite", report.samples_not_finite},
+               {"confidence", report.confidence},
+               {"notes", report.notes},
+               {"summary", counts(report, report.channels())},
+               {"layers", Json::array()}};
+  for (const LayerReport& layer : report.layers()) json["layers"].push_back(layer_json(layer));
+  // A name in a model may be anything; what is not UTF-8 is shown as a replacement character.
+  return json.dump(1, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace ember

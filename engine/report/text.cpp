@@ -1,0 +1,234 @@
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <ember/audit.hpp>
+
+#include "report/text_layout.hpp"
+
+namespace ember {
+
+namespace {
+
+using namespace report;
+
+/// How verdicts look, worst first: what fills a layer's bar, and the colour of both.
+struct Style {
+  Verdict verdict;
+  std::string_view fill;
+  std::string_view color;
+};
+constexpr std::array<Style, 7> kStyles = {{{Verdict::Silent, "█", kRed},
+                                           {Verdict::Rare, "▓", kYellow},
+                                           {Verdict::Dormant, "▓", kYellow},
+                                           {Verdict::Constant, "▒", kYellow},
+                                           {Verdict::Saturated, "▒", kYellow},
+                                           {Verdict::AlwaysOn, "░", kCyan},
+                                           {Verdict::Healthy, "·", kGreen}}};
+
+const char* meaning(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::Rare: return "fires, but in fewer samples than the limit.";
+    case Verdict::Dormant: return "fires, but so weakly beside its layer that it hardly matters.";
+    case Verdict::Constant: return "puts out one value whatever the input: a bias in disguise.";
+    case Verdict::Saturated:
+      return "is in a flat part at every position of every sample: no gradient passes.";
+    case Verdict::AlwaysOn: return "never leaves its linear part: no nonlinearity is used there.";
+    case Verdict::Healthy: return "none of these.";
+    default: return "";
+  }
+}
+
+/// The largest rate bound among the channels of a verdict.
+double worst_bound(const AuditReport& report, Verdict verdict) {
+  double worst = 0.0;
+  for (const LayerReport& layer : report.layers()) {
+    for (const ChannelReport& channel : layer.channels) {
+      if (channel.verdict == verdict) worst = std::max(worst, channel.rate_bound);
+    }
+  }
+  return worst;
+}
+
+class Writer {
+ public:
+  Writer(const AuditReport& report, const TextReportOptions& options)
+      : report_(report), page_(options.width, options.color) {}
+
+  std::string write() {
+    head();
+    layers();
+    meanings();
+    next();
+    notes();
+    return page_.take();
+  }
+
+ private:
+  void head() {
+    page_.line("{}", page_.paint(kBold, report_.model));
+    page_.paragraph(
+        0, fmt::format("{} samples of {}, run with {}", grouped(report_.samples), report_.data, report_.isa));
+    page_.line("");
+    std::string found;
+    for (const Style& style : kStyles) {
+      const std::int64_t n = report_.count(style.verdict);
+      if (n == 0) continue;
+      found +=
+          fmt::format("{}{}", found.empty() ? "" : ", ",
+                      page_.paint(style.color, fmt::format("{} {}", grouped(n), to_string(style.verdict))));
+    }
+    const std::int64_t channels = report_.channels();
+    page_.line("{} {} in {} {}{}{}", grouped(channels), channels == 1 ? "channel" : "channels",
+               report_.layers().size(), report_.layers().size() == 1 ? "layer" : "layers",
+               found.empty() ? "" : ": ", found);
+  }
+
+  /// How bad a layer is: shares of its channels by verdict, worst verdict first.
+  static std::array<double, kStyles.size()> shares(const LayerReport& layer) {
+    std::array<double, kStyles.size()> result{};
+    const auto channels = static_cast<double>(std::max<std::size_t>(1, layer.channels.size()));
+    for (std::size_t i = 0; i < kStyles.size(); ++i) {
+      result[i] = static_cast<double>(layer.count(kStyles[i].verdict)) / channels;
+    }
+    return result;
+  }
+
+  void layers() {
+    if (report_.layers().empty()) return;
+    page_.line("");
+    std::vector<const LayerReport*> sorted;
+    for (const LayerReport& layer : report_.layers()) sorted.push_back(&layer);
+    std::ranges::stable_sort(
+        sorted, [](const LayerReport* a, const LayerReport* b) { return shares(*a) > shares(*b); });
+    std::size_t name_width = 5;
+    for (const LayerReport* layer : sorted) name_width = std::max(name_width, columns(layer->node));
+    name_width = std::min(name_width, static_cast<std::size_t>(std::max(20, page_.width() / 3)));
+    for (const LayerReport* layer : sorted) write_layer(*layer, name_width);
+  }
+
+  void write_layer(const LayerReport& layer, std::size_t name_width) {
+    page_.line("{} {} {}", fitted(layer.node, name_width), bar(layer), findings(layer));
+    for (const Verdict verdict :
+         {Verdict::Silent, Verdict::Rare, Verdict::Dormant, Verdict::Constant, Verdict::Saturated}) {
+      std::vector<std::int64_t> indices;
+      for (const ChannelReport& channel : layer.channels) {
+        if (channel.verdict == verdict) indices.push_back(channel.index);
+      }
+      if (indices.empty()) continue;
+      page_.line("    {}: {}", to_string(verdict),
+                 ranges(indices, static_cast<std::size_t>(std::max(20, page_.width() - 20))));
+    }
+  }
+
+  /// As many cells as the bar is wide, shared among verdicts; a verdict that occurs gets a cell at least.
+  std::string bar(const LayerReport& layer) {
+    constexpr std::int64_t kCells = 24;
+    const auto channels = static_cast<std::int64_t>(layer.channels.size());
+    std::string cells;
+    std::int64_t used = 0;
+    for (const Style& style : kStyles) {
+      const std::int64_t n = layer.count(style.verdict);
+      if (n == 0) continue;
+      const std::int64_t share = std::max<std::int64_t>(1, (n * kCells + channels / 2) / channels);
+      const bool last = style.verdict == Verdict::Healthy;
+      const std::int64_t wanted = last ? kCells - used : std::min(share, kCells - used);
+      cells += page_.paint(style.color, repeated(style.fill, wanted));
+      used += wanted;
+    }
+    return "▕" + cells + repeated(" ", kCells - used) + "▏";
+  }
+
+  static std::string findings(const LayerReport& layer) {
+    std::string text = fmt::format("{} {}", layer.channels.size(), layer.op);
+    for (const Style& style : kStyles) {
+      const std::int64_t n = layer.count(style.verdict);
+      if (n == 0 || style.verdict == Verdict::Healthy) continue;
+      text += fmt::format(", {} {}", n, to_string(style.verdict));
+    }
+    return text;
+  }
+
+  void meanings() {
+    bool first = true;
+    for (const Style& style : kStyles) {
+      if (report_.count(style.verdict) == 0 || style.verdict == Verdict::Healthy) continue;
+      if (std::exchange(first, false)) page_.line("");
+      std::string text = meaning(style.verdict);
+      if (style.verdict == Verdict::Silent) {
+        text = fmt::format(
+            "fired in 0 of {} samples; it fires in fewer than {} of samples like these, with {:g}% "
+            "confidence for all "
+            "{} channels together. Not proved dead: another input may fire it.",
+            grouped(report_.samples), percent(worst_bound(report_, Verdict::Silent)),
+            100.0 * report_.confidence, grouped(report_.channels()));
+      } else if (style.verdict == Verdict::Rare) {
+        text += fmt::format(" At most {} of samples like these fire it.",
+                            percent(worst_bound(report_, Verdict::Rare)));
+      }
+      page_.item(fmt::format("{} {:<9}", page_.paint(style.color, style.fill), to_string(style.verdict)), 11,
+                 text);
+    }
+  }
+
+  void next() {
+    std::vector<std::string> steps;
+    std::vector<std::string> whole;
+    for (const LayerReport& layer : report_.layers()) {
+      const bool all = layer.count(Verdict::Silent) == static_cast<std::int64_t>(layer.channels.size());
+      if (all && !layer.channels.empty()) whole.push_back(layer.node);
+    }
+    const std::int64_t silent = report_.count(Verdict::Silent);
+    if (!whole.empty()) {
+      steps.push_back(
+          fmt::format("Every channel is silent in {}: as far as these data show, what follows only from it "
+                      "is a constant function. "
+                      "Retrain from an earlier checkpoint with a lower learning rate.",
+                      fmt::join(whole, ", ")));
+    }
+    if (!report_.layers().empty()) {
+      const LayerReport& front = report_.layers().front();
+      if (2 * front.count(Verdict::Silent) > static_cast<std::int64_t>(front.channels.size())) {
+        steps.emplace_back(
+            "More than half of the first layer is silent. Check that the preprocessing is the one of the "
+            "training "
+            "(scale, mean, channel order) before blaming the network.");
+      }
+    }
+    if (silent > 0) {
+      steps.emplace_back(
+          "Before removing silent channels, audit with more and with other data: the bound falls as 1 / "
+          "samples. Then "
+          "prune them, or train on with a lower learning rate, a higher bias or a leaky activation.");
+    }
+    if (report_.count(Verdict::Saturated) > 0) {
+      steps.emplace_back(
+          "Saturated channels do not learn: scale down their weights, or normalise before them.");
+    }
+    if (steps.empty()) return;
+    page_.line("");
+    page_.line("{}", page_.paint(kBold, "What to do next"));
+    for (const std::string& step : steps) page_.item("-", 1, step);
+  }
+
+  void notes() {
+    if (report_.notes.empty()) return;
+    page_.line("");
+    page_.line("{}", page_.paint(kBold, "Notes"));
+    for (const std::string& note : report_.notes) page_.item("-", 1, note);
+  }
+
+  const AuditReport& report_;
+  Page page_;
+};
+
+}  // namespace
+
+std::string to_text(const AuditReport& report, const TextReportOptions& options) {
+  return Writer(report, options).write();
+}
+
+}  // namespace ember
