@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/activation.hpp"
+#include "kernels/elementwise.hpp"
 #include "kernels/gemm.hpp"
 #include "kernels/statistics.hpp"
 #include "simd/isa.hpp"
@@ -14,6 +15,7 @@ struct KernelTable {
   int lanes;  ///< floats per vector
   int block;  ///< channels per block of the blocked layout: 16 with AVX-512, else 8
   const ActivationKernels* activation;
+  const ElementwiseKernels* elementwise;
   const GemmKernels* gemm;
   const StatisticsKernels* statistics;
 };

@@ -5,6 +5,7 @@
 namespace ember::kernels::EMBER_ISA_NAMESPACE {
 
 extern const ActivationKernels kActivation;
+extern const ElementwiseKernels kElementwise;
 extern const GemmKernels kGemm;
 extern const StatisticsKernels kStatistics;
 
@@ -24,6 +25,7 @@ const KernelTable kTable = {
     .block = 8,
 #endif
     .activation = &kActivation,
+    .elementwise = &kElementwise,
     .gemm = &kGemm,
     .statistics = &kStatistics,
 };

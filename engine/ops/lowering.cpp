@@ -4,7 +4,9 @@ namespace ember::ops {
 
 // One line per <family>_lowering.cpp.
 void add_activation_candidates(CandidateMap& map);
-
+void add_elementwise_candidates(CandidateMap& map);
+void add_mask_candidates(CandidateMap& map);
+void add_unary_candidates(CandidateMap& map);
 void add_matmul_candidates(CandidateMap& map);
 
 namespace {
@@ -13,6 +15,9 @@ CandidateMap build() {
   CandidateMap map;
   add_matmul_candidates(map);
   add_activation_candidates(map);
+  add_elementwise_candidates(map);
+  add_mask_candidates(map);
+  add_unary_candidates(map);
   return map;
 }
 

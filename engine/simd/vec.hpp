@@ -119,7 +119,8 @@ EMBER_INLINE Vec select(Mask condition, Vec yes, Vec no) { return xsimd::select(
 EMBER_INLINE IntVec select(IntMask condition, IntVec yes, IntVec no) {
   return xsimd::select(condition, yes, no);
 }
-EMBER_INLINE Mask is_nan(Vec x) { return x != x; }
+/// Not x != x, which is an ordered comparison (false for NaN) in xsimd 8.1 on AVX.
+EMBER_INLINE Mask is_nan(Vec x) { return xsimd::isnan(x); }
 
 /// max(x, bound) and min(x, bound) for a bound that is not NaN: one instruction, and a NaN in x stays.
 /// (x86 returns the second operand when either is NaN.)

@@ -252,10 +252,12 @@ class Harness {
     }
     const auto& lowered = std::get<ops::Lowered>(answer);
     result_.accepted.insert(name);
-    for (std::size_t i = 0; i < inputs.size(); ++i)
-      inputs[i].layout = lowered.input_layouts.empty() ? Layout::Plain : lowered.input_layouts.at(i);
+    const auto layout_at = [](const std::vector<Layout>& layouts, std::size_t i) {
+      return i < layouts.size() ? layouts[i] : Layout::Plain;
+    };
+    for (std::size_t i = 0; i < inputs.size(); ++i) inputs[i].layout = layout_at(lowered.input_layouts, i);
     for (std::size_t i = 0; i < outputs.size(); ++i) {
-      outputs[i].layout = lowered.output_layouts.empty() ? Layout::Plain : lowered.output_layouts.at(i);
+      outputs[i].layout = layout_at(lowered.output_layouts, i);
       outputs[i].block = table.block;
     }
     const auto blocked = [](const TensorDesc& desc) { return desc.layout == Layout::Blocked; };
