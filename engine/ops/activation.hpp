@@ -20,6 +20,7 @@ enum class SlopeLayout : std::uint8_t {
   PerChannel,  ///< one per element of axis 1
   Other,
 };
-SlopeLayout slope_layout(const Shape& slope, const Shape& input);
+/// For a slope that broadcasts to an input of that rank.
+SlopeLayout slope_layout(const Shape& slope, int input_rank);
 
 }  // namespace ember::ops

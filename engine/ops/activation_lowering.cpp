@@ -143,7 +143,7 @@ LowerResult prelu(LowerContext& c) {
   if (input.type != DataType::Float32) return Refusal{"not float32"};
   const Tensor* slope = c.constants[1];
   if (slope == nullptr) return Refusal{"slope is not constant"};
-  const SlopeLayout layout = slope_layout(slope->shape(), input.shape);
+  const SlopeLayout layout = slope_layout(slope->shape(), input.shape.rank());
   if (layout == SlopeLayout::Other) return Refusal{"slope is neither a scalar nor one per channel"};
   const auto values = slope->data<float>();
   if (layout == SlopeLayout::Single) {

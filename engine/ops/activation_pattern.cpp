@@ -5,6 +5,7 @@
 #include <numbers>
 #include <set>
 #include <span>
+#include <string_view>
 #include <utility>
 
 #include "ops/activation.hpp"
@@ -35,13 +36,38 @@ std::vector<const Tensor*> constant_inputs(const Graph& graph, const graph::Node
 
 // ---- one node
 
-std::optional<Shape> extents_of(const Graph& graph, ValueId value) {
-  const auto& dims = graph.value(value).dims;
-  if (!dims || dims->size() > static_cast<std::size_t>(Shape::kMaxRank)) return std::nullopt;
-  std::vector<std::int64_t> extents;
-  // An open extent cannot be that of the channels, so any size other than a slope's will do.
-  for (const graph::Dim& dim : *dims) extents.push_back(std::max<std::int64_t>(dim.size, 0));
-  return Shape(extents);
+/// The rank of a value: what the graph says, or what follows from the nodes before it, of which at most
+/// `budget` are looked at. -1 when neither tells.
+int rank_of(const Graph& graph, ValueId value, int& budget) {
+  static const std::set<std::string_view> keep_rank = {"AveragePool", "BatchNormalization",
+                                                       "Clip",        "Concat",
+                                                       "Dropout",     "GlobalAveragePool",
+                                                       "Identity",    "MaxPool",
+                                                       "Pad",         "PRelu",
+                                                       "Relu",        "Resize",
+                                                       "Split"};
+  if (value == graph::kNoValue || --budget < 0) return -1;
+  if (const auto& dims = graph.value(value).dims) return static_cast<int>(dims->size());
+  if (const Tensor* constant = constant_of(graph, value)) return constant->shape().rank();
+  const NodeId id = graph.value(value).producer;
+  if (id == graph::kNoNode || graph.node(id).inputs.empty()) return -1;
+  const graph::Node& node = graph.node(id);
+  if (node.op == "Gemm") return 2;
+  if ((node.op == "Conv" || node.op == "ConvTranspose") && node.inputs.size() > 1) {
+    const Tensor* weight = constant_of(graph, node.inputs[1]);
+    return weight != nullptr ? weight->shape().rank() : -1;
+  }
+  if (node.op == "Add" && node.inputs.size() == 2) {
+    const int left = rank_of(graph, node.inputs[0], budget);
+    const int right = rank_of(graph, node.inputs[1], budget);
+    return left < 0 || right < 0 ? -1 : std::max(left, right);
+  }
+  return keep_rank.contains(node.op) ? rank_of(graph, node.inputs[0], budget) : -1;
+}
+
+int rank_of(const Graph& graph, ValueId value) {
+  int budget = 64;
+  return rank_of(graph, value, budget);
 }
 
 std::optional<ActivationPattern> match_prelu(const Graph& graph, NodeId id) {
@@ -51,8 +77,8 @@ std::optional<ActivationPattern> match_prelu(const Graph& graph, NodeId id) {
   if (slope == nullptr || !is_floating(slope->type()) || slope->type() == DataType::Float64)
     return std::nullopt;
   if (slope->elements() != 1) {
-    const std::optional<Shape> extents = extents_of(graph, node.inputs[0]);
-    if (!extents || slope_layout(slope->shape(), *extents) != SlopeLayout::PerChannel) return std::nullopt;
+    const int rank = rank_of(graph, node.inputs[0]);
+    if (slope_layout(slope->shape(), rank) != SlopeLayout::PerChannel) return std::nullopt;
   }
   const auto count = static_cast<std::size_t>(slope->elements());
   auto slopes = std::make_shared<std::vector<float>>((count + 15) / 16 * 16);
@@ -190,8 +216,8 @@ void in_order(const Graph& graph, NodeId id, std::set<NodeId>& pending, std::vec
 
 /// A constant of higher rank than x would raise the rank of the result.
 bool keeps_rank(const Graph& graph, const GatedExpression& e) {
-  const auto& dims = graph.value(e.input).dims;
-  return e.constant_rank <= (dims ? static_cast<int>(dims->size()) : 1);
+  const int rank = rank_of(graph, e.input);
+  return e.constant_rank <= (rank >= 0 ? rank : 1);
 }
 
 std::optional<ActivationPattern> match_gated(const Graph& graph, NodeId last) {

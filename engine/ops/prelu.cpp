@@ -92,13 +92,12 @@ void reference_prelu(EvalContext& c) {
 
 }  // namespace
 
-SlopeLayout slope_layout(const Shape& slope, const Shape& input) {
+SlopeLayout slope_layout(const Shape& slope, int input_rank) {
   if (slope.elements() == 1) return SlopeLayout::Single;
-  if (input.rank() < 2 || slope.rank() > input.rank()) return SlopeLayout::Other;
+  if (input_rank < 2 || slope.rank() > input_rank) return SlopeLayout::Other;
   for (int back = 1; back <= slope.rank(); ++back) {
-    const int axis = input.rank() - back;
-    const std::int64_t wanted = axis == 1 ? input[1] : 1;
-    if (slope[slope.rank() - back] != wanted) return SlopeLayout::Other;
+    const bool channel_axis = input_rank - back == 1;
+    if (slope[slope.rank() - back] != 1 && !channel_axis) return SlopeLayout::Other;
   }
   return SlopeLayout::PerChannel;
 }

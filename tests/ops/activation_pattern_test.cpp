@@ -252,6 +252,21 @@ TEST_CASE("PRelu slopes are one, or one per channel of axis 1, padded for vector
   }
 }
 
+TEST_CASE("the rank that a PRelu needs may follow from the nodes before it") {
+  GraphBuilder builder(16);
+  const ValueId x = builder.input("x", DataType::Float32, {1, 2, 8, 8});
+  const ValueId weight = builder.constant("weight", test::random_tensor({3, 2, 3, 3}, 1));
+  const ValueId left = builder.op("Conv", "left", {x, weight});
+  const ValueId right = builder.op("Conv", "right", {x, weight});
+  const ValueId sum = builder.op("Relu", "relu", {builder.op("Add", "sum", {left, right})});
+  const ValueId slope = builder.constant("slope", test::random_tensor({3, 1, 1}, 2));
+  builder.output(builder.op("PRelu", "y", {sum, slope}));
+  CHECK(ops::match_activation(builder.graph(), builder.graph().order().back())->function.slope_count == 3);
+  const ValueId unknown = builder.op("Reshape", "reshaped", {sum, builder.input("s", DataType::Int64, {4})});
+  builder.output(builder.op("PRelu", "z", {unknown, slope}));
+  CHECK(!ops::match_activation(builder.graph(), builder.graph().order().back()).has_value());
+}
+
 TEST_CASE("patterns come in the order of the graph, and parts of one are not listed") {
   Expression e;
   const ValueId silu = e.mul(e.x, e.sigmoid(e.x));
