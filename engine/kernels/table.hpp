@@ -4,6 +4,7 @@
 #include "kernels/elementwise.hpp"
 #include "kernels/gemm.hpp"
 #include "kernels/statistics.hpp"
+#include "kernels/movement.hpp"
 #include "simd/isa.hpp"
 
 namespace ember::kernels {
@@ -18,6 +19,7 @@ struct KernelTable {
   const ElementwiseKernels* elementwise;
   const GemmKernels* gemm;
   const StatisticsKernels* statistics;
+  const MovementKernels* movement;
 };
 
 /// The table of an instruction set. Using it on a processor without that set is undefined.

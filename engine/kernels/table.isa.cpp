@@ -8,6 +8,7 @@ extern const ActivationKernels kActivation;
 extern const ElementwiseKernels kElementwise;
 extern const GemmKernels kGemm;
 extern const StatisticsKernels kStatistics;
+extern const MovementKernels kMovement;
 
 extern const KernelTable kTable;
 const KernelTable kTable = {
@@ -28,6 +29,7 @@ const KernelTable kTable = {
     .elementwise = &kElementwise,
     .gemm = &kGemm,
     .statistics = &kStatistics,
+    .movement = &kMovement,
 };
 
 }  // namespace ember::kernels::EMBER_ISA_NAMESPACE

@@ -33,18 +33,25 @@ void infer_cast_like(InferContext& c) { c.set_output(0, c.type(1), c.shape(0)); 
 void reference_cast(EvalContext& c) {
   const ConstTensorView& from = c.input(0);
   const TensorView& to = c.output(0);
-  dispatch_any(c, from.type(), [&](auto from_zero) {
-    using From = decltype(from_zero);
-    dispatch_any(c, to.type(), [&](auto to_zero) {
-      using To = decltype(to_zero);
-      const auto source = from.data<From>();
-      const auto target = to.data<To>();
-      for (std::size_t i = 0; i < source.size(); ++i) target[i] = cast_element<To>(source[i]);
-    });
-  });
+  cast_function(c, from.type(), to.type())(from.raw(), to.raw(), from.elements());
+}
+
+template <class From, class To>
+void cast_all(const void* from, void* to, std::int64_t count) {
+  const auto* source = static_cast<const From*>(from);
+  auto* target = static_cast<To*>(to);
+  for (std::int64_t i = 0; i < count; ++i) target[i] = cast_element<To>(source[i]);
 }
 
 }  // namespace
+
+CastFunction cast_function(const NodeContext& node, DataType from, DataType to) {
+  return dispatch_any(node, from, [&](auto from_zero) {
+    return dispatch_any(node, to, [&](auto to_zero) -> CastFunction {
+      return cast_all<decltype(from_zero), decltype(to_zero)>;
+    });
+  });
+}
 
 void add_cast_operators(OperatorList& list) {
   list.push_back({.name = "Cast",

@@ -32,4 +32,8 @@ template <class To, class From>
   }
 }
 
+/// Casts `count` elements between two arrays of fixed types.
+using CastFunction = void (*)(const void* from, void* to, std::int64_t count);
+CastFunction cast_function(const NodeContext& node, DataType from, DataType to);
+
 }  // namespace ember::ops

@@ -8,11 +8,27 @@ void add_elementwise_candidates(CandidateMap& map);
 void add_mask_candidates(CandidateMap& map);
 void add_unary_candidates(CandidateMap& map);
 void add_matmul_candidates(CandidateMap& map);
+void add_alias_candidates(CandidateMap& map);
+void add_cast_candidates(CandidateMap& map);
+void add_concat_split_candidates(CandidateMap& map);
+void add_gather_candidates(CandidateMap& map);
+void add_pad_candidates(CandidateMap& map);
+void add_permute_candidates(CandidateMap& map);
+void add_repeat_candidates(CandidateMap& map);
+void add_slice_candidates(CandidateMap& map);
 
 namespace {
 
 CandidateMap build() {
   CandidateMap map;
+  add_alias_candidates(map);
+  add_cast_candidates(map);
+  add_concat_split_candidates(map);
+  add_gather_candidates(map);
+  add_pad_candidates(map);
+  add_permute_candidates(map);
+  add_repeat_candidates(map);
+  add_slice_candidates(map);
   add_matmul_candidates(map);
   add_activation_candidates(map);
   add_elementwise_candidates(map);
