@@ -3,8 +3,8 @@
 #include "kernels/activation.hpp"
 #include "kernels/elementwise.hpp"
 #include "kernels/gemm.hpp"
-#include "kernels/statistics.hpp"
 #include "kernels/movement.hpp"
+#include "kernels/statistics.hpp"
 #include "simd/isa.hpp"
 
 namespace ember::kernels {
