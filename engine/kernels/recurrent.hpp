@@ -25,4 +25,17 @@ struct CellActivation {
   float beta = 0.0F;
 };
 
+/// Element-wise loops between the matrix products of a cell. An operand may be the result, too.
+struct RecurrentKernels {
+  /// y = a b
+  void (*multiply)(const float* a, const float* b, float* y, std::int64_t n);
+  /// y = y + a b
+  void (*accumulate)(const float* a, const float* b, float* y, std::int64_t n);
+  /// state = forget state + input candidate
+  void (*lstm_state)(const float* forget, const float* input, const float* candidate, float* state,
+                     std::int64_t n);
+  /// h = (1 - update) candidate + update h
+  void (*gru_state)(const float* update, const float* candidate, float* h, std::int64_t n);
+};
+
 }  // namespace ember::kernels

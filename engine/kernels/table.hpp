@@ -5,6 +5,7 @@
 #include "kernels/gemm.hpp"
 #include "kernels/movement.hpp"
 #include "kernels/statistics.hpp"
+#include "kernels/recurrent.hpp"
 #include "simd/isa.hpp"
 
 namespace ember::kernels {
@@ -20,6 +21,7 @@ struct KernelTable {
   const GemmKernels* gemm;
   const StatisticsKernels* statistics;
   const MovementKernels* movement;
+  const RecurrentKernels* recurrent;
 };
 
 /// The table of an instruction set. Using it on a processor without that set is undefined.

@@ -9,6 +9,7 @@ extern const ElementwiseKernels kElementwise;
 extern const GemmKernels kGemm;
 extern const StatisticsKernels kStatistics;
 extern const MovementKernels kMovement;
+extern const RecurrentKernels kRecurrent;
 
 extern const KernelTable kTable;
 const KernelTable kTable = {
@@ -30,6 +31,7 @@ const KernelTable kTable = {
     .gemm = &kGemm,
     .statistics = &kStatistics,
     .movement = &kMovement,
+    .recurrent = &kRecurrent,
 };
 
 }  // namespace ember::kernels::EMBER_ISA_NAMESPACE

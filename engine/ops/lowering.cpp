@@ -16,6 +16,7 @@ void add_pad_candidates(CandidateMap& map);
 void add_permute_candidates(CandidateMap& map);
 void add_repeat_candidates(CandidateMap& map);
 void add_slice_candidates(CandidateMap& map);
+void add_recurrent_candidates(CandidateMap& map);
 
 namespace {
 
@@ -30,6 +31,7 @@ CandidateMap build() {
   add_repeat_candidates(map);
   add_slice_candidates(map);
   add_matmul_candidates(map);
+  add_recurrent_candidates(map);
   add_activation_candidates(map);
   add_elementwise_candidates(map);
   add_mask_candidates(map);
