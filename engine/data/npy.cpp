@@ -1,6 +1,7 @@
 #include <ember/npy.hpp>
 
 #include <bit>
+#include <memory>
 #include <vector>
 
 #include <fmt/format.h>
@@ -29,13 +30,20 @@ std::map<std::string, Tensor> load_npz(const std::filesystem::path& file) {
   return tensors;
 }
 
+void save_npy(const std::map<std::filesystem::path, ConstTensorView>& files) {
+  std::vector<std::unique_ptr<OutputFile>> outputs;
+  for (const auto& [file, tensor] : files) {
+    const Tensor converted = data::npy_storable(tensor);
+    const ConstTensorView stored = converted.empty() ? tensor : converted.view();
+    OutputFile& output = *outputs.emplace_back(std::make_unique<OutputFile>(file));
+    output.write(data::npy_header(stored));
+    output.write(std::span(static_cast<const std::byte*>(stored.raw()), stored.bytes()));
+  }
+  for (const auto& output : outputs) output->commit();
+}
+
 void save_npy(const std::filesystem::path& file, const ConstTensorView& tensor) {
-  OutputFile output(file);
-  const Tensor converted = data::npy_storable(tensor);
-  const ConstTensorView stored = converted.empty() ? tensor : converted.view();
-  output.write(data::npy_header(stored));
-  output.write(std::span(static_cast<const std::byte*>(stored.raw()), stored.bytes()));
-  output.commit();
+  save_npy(std::map<std::filesystem::path, ConstTensorView>{{file, tensor}});
 }
 
 void save_npz(const std::filesystem::path& file, const std::map<std::string, Tensor>& tensors) {

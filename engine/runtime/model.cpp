@@ -96,6 +96,11 @@ Model Model::parse(std::span<const std::byte> bytes, const std::string& name) {
   return checked(std::move(graph), std::move(lines));
 }
 
+ModelInfo Model::inspect(const std::filesystem::path& file) {
+  std::vector<std::string> lines;
+  return Model(std::make_shared<const graph::Graph>(onnx::read_file(file, lines))).info();
+}
+
 std::vector<std::string> Model::unsupported(const std::filesystem::path& file) {
   std::vector<std::string> lines;
   const graph::Graph graph = onnx::read_file(file, lines);

@@ -67,6 +67,8 @@ class Model {
   /// The file name (or "<memory>").
   [[nodiscard]] const std::string& name() const;
 
+  /// What a model file holds, also when ember cannot run it. Throws Error for a malformed file.
+  static ModelInfo inspect(const std::filesystem::path& file);
   /// One line per thing in a model file that ember cannot run; empty when it runs. Unlike load() it
   /// does not throw for these. Throws Error for a malformed file.
   static std::vector<std::string> unsupported(const std::filesystem::path& file);

@@ -16,7 +16,7 @@ void add_help(CLI::App& app, Context& /*context*/) {
   add_example(*help, "ember help audit");
   help->callback([name, &app] {
     if (name->empty()) {
-      print(app.get_formatter()->make_help(&app, app.get_name(), CLI::AppFormatMode::Normal));
+      put(app.get_formatter()->make_help(&app, app.get_name(), CLI::AppFormatMode::Normal));
       return;
     }
     const auto explained = app.get_subcommands([&](CLI::App* verb) { return verb->get_name() == *name; });
@@ -24,7 +24,7 @@ void add_help(CLI::App& app, Context& /*context*/) {
       throw Error(ErrorCode::InvalidArgument, fmt::format("there is no verb '{}'", *name),
                   {.cure = "'ember --help' lists them"});
     }
-    print(explained.front()->help(app.get_name()));
+    put(explained.front()->help(app.get_name()));
   });
 }
 

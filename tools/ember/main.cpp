@@ -16,7 +16,7 @@ namespace {
 
 using namespace ember::cli;
 
-constexpr auto kVerbs = {add_help};
+constexpr auto kVerbs = {add_run, add_info, add_bench, add_ops, add_help};
 
 /// A closed standard stream would lend its number to the next file opened, which would then receive
 /// what is printed. /dev/null opened the wrong way round keeps the number and refuses the use.
@@ -43,7 +43,7 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     std::ostringstream text;
     context.status = app.exit(error, text, std::cerr) == 0 ? kSuccess : kFailure;
-    print(text.str());
+    put(text.str());
   }
   flush_output();
   return context.status;
@@ -52,7 +52,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::signal(SIGPIPE, SIG_IGN);  // a reader that went away is an error of print(), not a death
+  std::signal(SIGPIPE, SIG_IGN);  // a reader that went away is an error of put(), not a death
   occupy_standard_streams();
   try {
     return run(argc, argv);

@@ -52,7 +52,7 @@ void JsonOption::emit(const nlohmann::ordered_json& json) const {
 
 void JsonOption::emit_text(const std::string& json) const {
   if (!given()) return;
-  if (on_output()) print("{}\n", json);
+  if (on_output()) put("{}\n", json);
   else write_file(file_, json + "\n");
 }
 

@@ -22,7 +22,7 @@ namespace {
 
 }  // namespace
 
-void print(std::string_view text) {
+void put(std::string_view text) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) fail_output();
 }
 

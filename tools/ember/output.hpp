@@ -8,10 +8,10 @@
 namespace ember::cli {
 
 /// Writes a verb's result to standard output. Throws Error (Io) when it cannot be written.
-void print(std::string_view text);
+void put(std::string_view text);
 template <class... Arguments>
-void print(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
-  print(std::string_view(fmt::format(format, std::forward<Arguments>(arguments)...)));
+void put(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
+  put(std::string_view(fmt::format(format, std::forward<Arguments>(arguments)...)));
 }
 /// Makes sure that everything printed has arrived. Throws Error (Io).
 void flush_output();
