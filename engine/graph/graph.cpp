@@ -66,6 +66,11 @@ void Graph::rename_value(ValueId id, std::string_view wanted) {
 bool Graph::is_output(ValueId id) const { return std::ranges::find(outputs, id) != outputs.end(); }
 bool Graph::is_input(ValueId id) const { return std::ranges::find(inputs, id) != inputs.end(); }
 
+bool Graph::is_available(ValueId id) const {
+  return id != kNoValue && (value(id).producer != kNoNode || value(id).constant != nullptr || is_input(id) ||
+                            std::ranges::find(captured, id) != captured.end());
+}
+
 void Graph::add_user(ValueId value, NodeId node) {
   if (value == kNoValue) return;
   auto& list = users_[static_cast<std::size_t>(value)];

@@ -101,6 +101,8 @@ class Graph {
   }
   [[nodiscard]] bool is_output(ValueId id) const;
   [[nodiscard]] bool is_input(ValueId id) const;
+  /// Something gives the value its content. False for what an edit left behind, and for kNoValue.
+  [[nodiscard]] bool is_available(ValueId id) const;
 
   // ---- nodes
   /// Appends a node (or inserts it before `before` in the order). Its inputs, outputs and captures

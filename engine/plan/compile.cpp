@@ -17,7 +17,6 @@
 
 namespace ember::plan {
 
-using graph::kNoNode;
 using graph::kNoValue;
 using graph::NodeId;
 using graph::ValueId;
@@ -112,7 +111,7 @@ class Compiler {
     std::set<ValueId> kept;
     for (std::size_t i = 0; i < options_.probes.size(); ++i) {
       const ValueId v = graph().find_value(options_.probes[i].value);
-      if (v == kNoValue) {
+      if (!graph().is_available(v)) {
         throw Error(ErrorCode::InvalidArgument, "no such value to watch in the compiled network",
                     {.model = graph().metadata.model_name, .tensor = options_.probes[i].value});
       }

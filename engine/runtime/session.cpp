@@ -83,7 +83,7 @@ void Session::Impl::add_observers(const Model& model) {
         observer_probes.push_back(std::make_unique<ObserverProbe>(*observer, value));
         probes.push_back({value, observer_probes.back().get()});
         probe_plain.push_back(true);
-        vanished = vanished || graph->find_value(value) == graph::kNoValue;
+        vanished = vanished || !graph->is_available(graph->find_value(value));
       }
     }
   }
