@@ -1,7 +1,9 @@
 #include "graph/graph.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <queue>
+#include <ranges>
 #include <set>
 #include <utility>
 
@@ -79,7 +81,10 @@ void Graph::add_user(ValueId value, NodeId node) {
 
 void Graph::drop_user(ValueId value, NodeId node) {
   if (value == kNoValue || reads(this->node(node), value)) return;
-  std::erase(users_[static_cast<std::size_t>(value)], node);
+  // Late users tend to go first.
+  auto& list = users_[static_cast<std::size_t>(value)];
+  const auto found = std::find(list.rbegin(), list.rend(), node);
+  if (found != list.rend()) list.erase(std::next(found).base());
 }
 
 NodeId Graph::add_node(Node added, NodeId before) {
@@ -93,8 +98,14 @@ NodeId Graph::add_node(Node added, NodeId before) {
     value(output).producer = id;
   }
   nodes_.push_back(std::move(added));
-  for (const ValueId input : nodes_.back().inputs) add_user(input, id);
-  for (const ValueId capture : nodes_.back().captures) add_user(capture, id);
+  for (const auto* list : {&nodes_.back().inputs, &nodes_.back().captures}) {
+    for (const ValueId read : *list) {
+      if (read == kNoValue) continue;
+      // The newest node can only be listed last; a search would cost the square of the users.
+      auto& users = users_[static_cast<std::size_t>(read)];
+      if (users.empty() || users.back() != id) users.push_back(id);
+    }
+  }
   const auto at = before == kNoNode ? order_.end() : std::ranges::find(order_, before);
   order_.insert(at, id);
   return id;
@@ -233,21 +244,26 @@ void Graph::sort() {
 }
 
 int Graph::remove_dead() {
-  int removed = 0;
-  const std::vector<NodeId> backwards(order_.rbegin(), order_.rend());
-  for (const NodeId id : backwards) {
+  std::vector<bool> wanted(values_.size(), false);
+  for (const ValueId id : outputs) wanted[static_cast<std::size_t>(id)] = true;
+  // The order is taken apart and put together again, so that removing many nodes stays linear.
+  const std::vector<NodeId> before = std::exchange(order_, {});
+  std::vector<NodeId> kept;
+  for (const NodeId id : std::views::reverse(before)) {
     const bool read = std::ranges::any_of(node(id).outputs, [&](ValueId output) {
-      return output != kNoValue && (!users(output).empty() || is_output(output));
+      return output != kNoValue && (!users(output).empty() || wanted[static_cast<std::size_t>(output)]);
     });
-    if (read) continue;
-    remove_node(id);
-    ++removed;
+    if (read) {
+      kept.push_back(id);
+    } else {
+      remove_node(id);
+    }
   }
+  order_.assign(kept.rbegin(), kept.rend());
   for (std::size_t at = 0; at < values_.size(); ++at) {
-    const auto id = static_cast<ValueId>(at);
-    if (values_[at].constant != nullptr && users_[at].empty() && !is_output(id)) values_[at].constant.reset();
+    if (values_[at].constant != nullptr && users_[at].empty() && !wanted[at]) values_[at].constant.reset();
   }
-  return removed;
+  return static_cast<int>(before.size() - kept.size());
 }
 
 }  // namespace ember::graph

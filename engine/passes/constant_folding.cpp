@@ -69,6 +69,7 @@ std::shared_ptr<const Tensor> stated_tensor(const Node& node) {
   return tensor == nullptr ? nullptr : *tensor;
 }
 
+/// Turns the node's outputs into constants, if that can and should be done.
 bool fold(Graph& graph, NodeId id) {
   const Node& node = graph.node(id);
   const ops::Operator* op = ops::find_operator(node.domain, node.op, graph.opset(node));
@@ -88,8 +89,8 @@ bool fold(Graph& graph, NodeId id) {
       results[i] = std::make_shared<const Tensor>(std::move(made[i]));
     }
   }
+  // make_constant() takes each output from the node, which the caller takes out.
   const std::vector<ValueId> outputs = node.outputs;
-  graph.remove_node(id);
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     if (outputs[i] != kNoValue) graph.make_constant(outputs[i], std::move(results[i]));
   }
@@ -99,10 +100,12 @@ bool fold(Graph& graph, NodeId id) {
 }  // namespace
 
 int fold_constants(Graph& graph) {
-  int changed = 0;
-  const std::vector<NodeId> order = graph.order();
-  for (const NodeId id : order) changed += fold(graph, id) ? 1 : 0;
-  return changed;
+  std::vector<NodeId> folded;
+  for (const NodeId id : graph.order()) {
+    if (fold(graph, id)) folded.push_back(id);
+  }
+  for (const NodeId id : folded) graph.remove_node(id);
+  return static_cast<int>(folded.size());
 }
 
 }  // namespace ember::passes
