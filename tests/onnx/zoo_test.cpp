@@ -12,7 +12,7 @@ TEST_CASE("every model of the zoo is read and verifies") {
   for (const auto& file : test::zoo_models()) {
     CAPTURE(file);
     std::vector<std::string> unsupported;
-    const graph::Graph graph = onnx::read_file(file, unsupported);
+    const graph::Graph graph = ember::onnx::read_file(file, unsupported);
     CHECK(unsupported.empty());
     CHECK(!graph.order().empty());
     CHECK_NOTHROW(graph::verify(graph));
@@ -22,10 +22,10 @@ TEST_CASE("every model of the zoo is read and verifies") {
 TEST_CASE("every model of the zoo survives a round trip") {
   for (const auto& file : test::zoo_models()) {
     CAPTURE(file);
-    const graph::Graph graph = onnx::read_file(file);
-    const std::vector<std::byte> bytes = onnx::write_bytes(graph);
-    const graph::Graph again = onnx::read_bytes(bytes);
+    const graph::Graph graph = ember::onnx::read_file(file);
+    const std::vector<std::byte> bytes = ember::onnx::write_bytes(graph);
+    const graph::Graph again = ember::onnx::read_bytes(bytes);
     CHECK(test::graph_difference(graph, again) == "");
-    CHECK(onnx::write_bytes(again) == bytes);
+    CHECK(ember::onnx::write_bytes(again) == bytes);
   }
 }
