@@ -1,6 +1,7 @@
 #include "kernels/gemm.hpp"
 
 #include "kernels/register_tile.hpp"
+#include "kernels/square_transpose.hpp"
 
 namespace ember::kernels::EMBER_ISA_NAMESPACE {
 
@@ -144,10 +145,7 @@ void pack(const PackSource& source, std::int64_t k, std::int64_t n, float* packe
 
 void transpose(const float* from, std::int64_t rows, std::int64_t columns, float* to, std::int64_t row_begin,
                std::int64_t row_end) {
-  for (std::int64_t column = 0; column < columns; ++column) {
-    for (std::int64_t row = row_begin; row < row_end; ++row)
-      to[column * rows + row] = from[row * columns + column];
-  }
+  transpose_matrix(from + row_begin * columns, columns, row_end - row_begin, columns, to + row_begin, rows);
 }
 
 }  // namespace

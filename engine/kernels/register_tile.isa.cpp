@@ -1,6 +1,6 @@
 #include "kernels/register_tile.hpp"
 
-#include "kernels/activation_math.hpp"
+#include "kernels/tile_epilogue.hpp"
 
 namespace ember::kernels::EMBER_ISA_NAMESPACE {
 
@@ -12,53 +12,21 @@ constexpr float kZeros[kBlock] = {};
 /// How many rows of packed weights ahead to fetch: hides L2 and L3 behind a few hundred cycles of sums.
 constexpr std::int64_t kPrefetchRows = 48;
 
-struct Bounds {
-  Vec low, high;
-};
-
-/// None, Relu and Clip as one pair of bounds: a clamp to ±inf changes nothing, not even a NaN.
-EMBER_INLINE Bounds bounds_of(const Activation& a) {
-  constexpr float kInfinity = __builtin_inff();
-  switch (a.kind) {
-    case ActivationKind::Relu: return {broadcast(0.0F), broadcast(kInfinity)};
-    case ActivationKind::Clip: return {broadcast(a.alpha), broadcast(a.beta)};
-    default: return {broadcast(-kInfinity), broadcast(kInfinity)};
-  }
-}
-
 EMBER_INLINE std::int64_t column_offset(const TileWork& w, std::int64_t vector) {
   return vector / kVectorsPerBlock * w.c_block + vector % kVectorsPerBlock * kLanes;
 }
 
 /// The epilogue on a stored tile that is still in L1.
-void finish_stored(const TileWork& w, std::int64_t rows, std::int64_t vectors) {
+void finish_tile(const TileWork& w, const TileEpilogue& epilogue, std::int64_t rows, std::int64_t vectors) {
   for (std::int64_t v = 0; v < vectors; ++v) {
     const std::int64_t column = column_offset(w, v);
-    float* c = w.c + column;
-    const std::int64_t channel = w.channel + v * kLanes;
-    if (w.before->kind != ActivationKind::None)
-      apply_rows(*w.before, c, c, rows, kLanes, w.c_row, w.c_row, channel);
-    if (w.residual != nullptr) {
-      for (std::int64_t row = 0; row < rows; ++row) {
-        float* at = c + row * w.c_row;
-        store(at, load(at) + load(w.residual + column + row * w.c_row));
-      }
-    }
-    if (w.after->kind != ActivationKind::None)
-      apply_rows(*w.after, c, c, rows, kLanes, w.c_row, w.c_row, channel);
+    finish_stored(epilogue, w.c + column, w.residual == nullptr ? nullptr : w.residual + column, rows,
+                  w.c_row, w.channel + v * kLanes);
   }
 }
 
-EMBER_INLINE bool in_registers(const TileWork& w) {
-  return runs_in_registers(w.before->kind) && runs_in_registers(w.after->kind);
-}
-
-/// The epilogue on one vector of sums.
-EMBER_INLINE Vec finish(const TileWork& w, Vec sum, const Bounds& before, const Bounds& after,
-                        std::int64_t offset) {
-  sum = clamp(sum, before.low, before.high);
-  if (w.residual != nullptr) sum = sum + load(w.residual + offset);
-  return clamp(sum, after.low, after.high);
+EMBER_INLINE const float* residual_at(const TileWork& w, std::int64_t offset) {
+  return w.residual == nullptr ? nullptr : w.residual + offset;
 }
 
 template <int kRows, int kVectors, bool kBordered>
@@ -120,17 +88,14 @@ void tile(const TileWork& w) {
     }
   }
 
-  const bool finish_here = !w.partial && in_registers(w);
+  const TileEpilogue epilogue(*w.before, *w.after);
+  const bool finish_here = !w.partial && epilogue.in_registers;
   if (finish_here) {
-    const Bounds before = bounds_of(*w.before);
-    const Bounds after = bounds_of(*w.after);
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) {
-        const std::int64_t offset = r * w.c_row + column_offset(w, v);
-        sums[r][v] = finish(w, sums[r][v], before, after, offset);
-      }
+      for (int v = 0; v < kVectors; ++v)
+        sums[r][v] = epilogue.apply(sums[r][v], residual_at(w, r * w.c_row + column_offset(w, v)));
     }
   }
 #pragma GCC unroll 16
@@ -138,7 +103,7 @@ void tile(const TileWork& w) {
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) store(w.c + r * w.c_row + column_offset(w, v), sums[r][v]);
   }
-  if (!w.partial && !finish_here) finish_stored(w, kRows, kVectors);
+  if (!w.partial && !finish_here) finish_tile(w, epilogue, kRows, kVectors);
 }
 
 /// One row: enough neighbouring columns side by side to keep the multipliers busy while weights stream by.
@@ -164,15 +129,13 @@ void wide(const TileWork& w, std::int64_t b_tile) {
     a += w.a_step;
     b += kTileColumns;
   }
-  const bool finish_here = in_registers(w);
-  const Bounds before = bounds_of(*w.before);
-  const Bounds after = bounds_of(*w.after);
+  const TileEpilogue epilogue(*w.before, *w.after);
 #pragma GCC unroll 16
   for (int v = 0; v < kTiles * kTileVectors; ++v) {
     const std::int64_t offset = column_offset(w, v);
-    store(w.c + offset, finish_here ? finish(w, sums[v], before, after, offset) : sums[v]);
+    store(w.c + offset, epilogue.in_registers ? epilogue.apply(sums[v], residual_at(w, offset)) : sums[v]);
   }
-  if (!finish_here) finish_stored(w, 1, kTiles * kTileVectors);
+  if (!epilogue.in_registers) finish_tile(w, epilogue, 1, kTiles * kTileVectors);
 }
 
 template <int kVectors, bool kBordered>

@@ -6,6 +6,9 @@
 #include "kernels/movement.hpp"
 #include "kernels/statistics.hpp"
 #include "kernels/recurrent.hpp"
+#include "kernels/convolution.hpp"
+#include "kernels/gemm.hpp"
+#include "kernels/layout.hpp"
 #include "simd/isa.hpp"
 
 namespace ember::kernels {
@@ -22,6 +25,8 @@ struct KernelTable {
   const StatisticsKernels* statistics;
   const MovementKernels* movement;
   const RecurrentKernels* recurrent;
+  const ConvKernels* conv;
+  const LayoutKernels* layout;
 };
 
 /// The table of an instruction set. Using it on a processor without that set is undefined.

@@ -10,6 +10,8 @@ extern const GemmKernels kGemm;
 extern const StatisticsKernels kStatistics;
 extern const MovementKernels kMovement;
 extern const RecurrentKernels kRecurrent;
+extern const ConvKernels kConv;
+extern const LayoutKernels kLayout;
 
 extern const KernelTable kTable;
 const KernelTable kTable = {
@@ -32,6 +34,8 @@ const KernelTable kTable = {
     .statistics = &kStatistics,
     .movement = &kMovement,
     .recurrent = &kRecurrent,
+    .conv = &kConv,
+    .layout = &kLayout,
 };
 
 }  // namespace ember::kernels::EMBER_ISA_NAMESPACE

@@ -7,6 +7,8 @@ void add_activation_candidates(CandidateMap& map);
 void add_elementwise_candidates(CandidateMap& map);
 void add_mask_candidates(CandidateMap& map);
 void add_unary_candidates(CandidateMap& map);
+
+void add_conv_candidates(CandidateMap& map);
 void add_matmul_candidates(CandidateMap& map);
 void add_alias_candidates(CandidateMap& map);
 void add_cast_candidates(CandidateMap& map);
@@ -30,6 +32,7 @@ CandidateMap build() {
   add_permute_candidates(map);
   add_repeat_candidates(map);
   add_slice_candidates(map);
+  add_conv_candidates(map);
   add_matmul_candidates(map);
   add_recurrent_candidates(map);
   add_activation_candidates(map);

@@ -1,0 +1,141 @@
+#include "kernels/convolution.hpp"
+
+#include "kernels/conv_rows.hpp"
+#include "kernels/register_tile.hpp"
+
+namespace ember::kernels::EMBER_ISA_NAMESPACE {
+
+void run_depthwise(const DepthwiseJob& job, std::int64_t row_begin, std::int64_t row_end);
+
+namespace {
+
+constexpr std::int64_t kBlocksPerTile = kTileColumns / kBlock;
+
+/// A job's loops, set up once; aimed at one strip after the other.
+class StripRunner {
+ public:
+  StripRunner(const ConvJob& job, std::int64_t tile) : job_(job), width_(job.axes[2]) {
+    const std::int64_t row = job.lanes * kTileColumns;
+    const std::int64_t kernel = job.axes[0].taps * job.axes[1].taps * width_.taps;
+    tap_rows_[2] = row;
+    tap_rows_[1] = row * width_.taps;
+    tap_rows_[0] = tap_rows_[1] * job.axes[1].taps;
+    interior_ = interior_of(width_);
+    const std::int64_t blocks = smaller(kBlocksPerTile, job.blocks - tile * kBlocksPerTile);
+    vectors_ = blocks * kVectorsPerBlock;
+    const std::int64_t channel = tile * kTileColumns;
+    weights_ = job.weights + tile * job.channels * kernel * row;
+    output_ = tile * kBlocksPerTile * job.out_block;
+
+    work_.levels[0] = {job.channels, job.channel_stride, kernel * row};
+    work_.a_row = width_.in_step * width_.in_stride;
+    work_.x_row = width_.in_step;
+    work_.x_tap = width_.tap_step;
+    work_.x_limit = width_.input;
+    work_.x_pixel = width_.in_stride;
+    work_.c_row = width_.out_stride;
+    work_.c_block = job.out_block;
+    work_.channel = job.channel + channel;
+    work_.bias = job.epilogue.bias == nullptr ? nullptr : job.epilogue.bias + channel;
+    work_.before = &job.epilogue.before;
+    work_.after = &job.epilogue.after;
+    set_inner_loops();
+  }
+
+  void aim_row(std::int64_t row) {
+    const ConvAxis& depth = job_.axes[0];
+    const ConvAxis& height = job_.axes[1];
+    const std::int64_t at_depth = row / height.output;
+    const std::int64_t at_height = row % height.output;
+    const AxisTaps d = taps_at(depth, at_depth);
+    const AxisTaps h = taps_at(height, at_height);
+    input_row_ = job_.input + (d.position + d.begin * depth.tap_step) * depth.in_stride +
+                 (h.position + h.begin * height.tap_step) * height.in_stride;
+    work_.b = weights_ + d.begin * tap_rows_[0] + h.begin * tap_rows_[1];
+    work_.levels[1] = {d.count, depth.tap_step * depth.in_stride, tap_rows_[0]};
+    work_.levels[2] = {h.count, height.tap_step * height.in_stride, tap_rows_[1]};
+    output_row_ = output_ + at_depth * depth.out_stride + at_height * height.out_stride;
+  }
+
+  void run(std::int64_t first, std::int64_t pixels) {
+    const bool bordered = first < interior_.begin || first + pixels > interior_.end;
+    const std::int64_t x = first * width_.in_step + width_.in_offset;
+    const std::int64_t out = output_row_ + first * width_.out_stride;
+    work_.c = job_.output + out;
+    work_.residual = job_.epilogue.residual == nullptr ? nullptr : job_.epilogue.residual + out;
+    if (bordered) {
+      work_.x = x;
+      work_.a = input_row_;
+      work_.a_step = 1;
+      work_.depth = job_.lanes;
+      work_.levels[3] = {width_.taps, 0, tap_rows_[2]};
+    } else {
+      work_.a = input_row_ + x * width_.in_stride;
+      work_.a_step = inner_step_;
+      work_.depth = inner_depth_;
+      work_.levels[3] = inner_;
+    }
+    register_tile(pixels, vectors_, bordered)(work_);
+  }
+
+ private:
+  /// Taps along the width and lanes make one loop where they are evenly spaced in memory.
+  void set_inner_loops() {
+    const std::int64_t tap = width_.tap_step * width_.in_stride;
+    if (width_.taps == 1 || (job_.lanes > 1 && tap != job_.lanes * job_.lane_stride)) {
+      inner_ = {width_.taps, tap, tap_rows_[2]};
+      inner_depth_ = job_.lanes;
+      inner_step_ = job_.lane_stride;
+    } else {
+      inner_ = {1, 0, 0};
+      inner_depth_ = width_.taps * job_.lanes;
+      inner_step_ = job_.lanes == 1 ? tap : job_.lane_stride;
+    }
+  }
+
+  const ConvJob& job_;
+  const ConvAxis& width_;
+  TileWork work_;
+  std::int64_t tap_rows_[3] = {};  ///< floats of packed weights per tap of each axis
+  TileLevel inner_;
+  std::int64_t inner_depth_ = 0;
+  std::int64_t inner_step_ = 0;
+  Interior interior_;
+  std::int64_t vectors_ = 0;
+  const float* weights_ = nullptr;
+  const float* input_row_ = nullptr;
+  std::int64_t output_ = 0;
+  std::int64_t output_row_ = 0;
+};
+
+void run(const ConvJob& job, std::int64_t strip_begin, std::int64_t strip_end, std::int64_t tile_begin,
+         std::int64_t tile_end) {
+  const std::int64_t width = job.axes[2].output;
+  const std::int64_t per_row = (width + kTileRows - 1) / kTileRows;
+  for (std::int64_t tile = tile_begin; tile < tile_end; ++tile) {
+    StripRunner runner(job, tile);
+    std::int64_t part = strip_begin % per_row;
+    std::int64_t row = strip_begin / per_row;
+    runner.aim_row(row);
+    for (std::int64_t strip = strip_begin; strip < strip_end; ++strip, ++part) {
+      if (part == per_row) {
+        part = 0;
+        runner.aim_row(++row);
+      }
+      // Tiles of a row are as equal as possible.
+      const std::int64_t first = width * part / per_row;
+      runner.run(first, width * (part + 1) / per_row - first);
+    }
+  }
+}
+
+}  // namespace
+
+extern const ConvKernels kConv;
+const ConvKernels kConv = {
+    .tile = {.rows = kTileRows, .columns = kTileColumns},
+    .run = run,
+    .depthwise = run_depthwise,
+};
+
+}  // namespace ember::kernels::EMBER_ISA_NAMESPACE

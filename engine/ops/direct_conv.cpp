@@ -1,0 +1,185 @@
+#include "ops/direct_conv.hpp"
+
+#include <utility>
+
+#include "core/aligned_memory.hpp"
+#include "kernels/table.hpp"
+
+namespace ember::ops {
+
+namespace {
+
+std::size_t floats(std::int64_t count) { return align_up(static_cast<std::size_t>(count) * sizeof(float)); }
+
+/// How a phase is cut into tasks.
+struct PhaseSplit {
+  Chunks strips, tiles;
+  std::int64_t work = 0;
+
+  PhaseSplit(const ConvGeometry& g, const ConvPhase& phase, const kernels::ProductTile& tile) {
+    const FilterPacking& p = phase.packing;
+    const std::int64_t per_row = ceil_div(phase.axes[2].output, tile.rows);
+    const std::int64_t count = phase.axes[0].output * phase.axes[1].output * per_row;
+    const auto taps = static_cast<double>(p.taps[0].count * p.taps[1].count * p.taps[2].count);
+    const double strip_tile = 2.0 * taps * static_cast<double>(p.in_per_group * p.columns * tile.rows);
+    // The input of a task should stay in L2 while one tile of filters after the other passes over it.
+    constexpr double kInputBytes = 128e3;
+    const double strip_bytes = 4.0 * static_cast<double>(g.in_per_group() * g.windows.inputs()) /
+                               static_cast<double>(std::max<std::int64_t>(1, count));
+    strips = Chunks(count, static_cast<std::int64_t>(kInputBytes / std::max(1.0, strip_bytes)));
+    const double chunk_time = strip_tile * static_cast<double>(strips.chunk) / 50.0;
+    tiles = Chunks(p.tiles(), static_cast<std::int64_t>(kTaskNanoseconds / std::max(1.0, chunk_time)));
+    work = product_nanoseconds(strip_tile * static_cast<double>(count * p.tiles() * p.groups * g.batch),
+                               4.0 * static_cast<double>(p.size()));
+  }
+};
+
+class DirectConvStep final : public Step {
+ public:
+  DirectConvStep(DirectConvPlan plan, const kernels::KernelTable& kernels)
+      : plan_(std::move(plan)), conv_(kernels.conv), layout_(kernels.layout) {
+    const ConvGeometry& g = plan_.g;
+    in_blocks_ = ceil_div(g.in_per_group(), plan_.block);
+    out_blocks_ = ceil_div(g.out_per_group(), plan_.block);
+    for (const ConvPhase& phase : plan_.phases) splits_.emplace_back(g, phase, conv_->tile);
+  }
+
+  [[nodiscard]] std::size_t scratch_bytes(int workers) const override {
+    (void)workers;
+    return bias_at() + (plan_.runtime_bias ? floats(plan_.bias_floats()) : 0);
+  }
+
+  void run(const StepContext& context) const override {
+    Operands operands = operands_of(context);
+    for (std::size_t i = 0; i < plan_.phases.size(); ++i) run_phase(context, operands, i);
+    if (plan_.plain_output) write_plain(context, operands.output);
+  }
+
+ private:
+  struct Operands {
+    const float* input = nullptr;
+    const float* weights = nullptr;
+    const float* bias = nullptr;
+    const float* residual = nullptr;
+    float* output = nullptr;
+  };
+
+  // Scratch: the blocked output where the real one is plain, packed weights, packed bias.
+  [[nodiscard]] std::size_t weights_at() const {
+    return plan_.plain_output ? floats(plan_.g.batch * group_output() * plan_.g.groups) : 0;
+  }
+  [[nodiscard]] std::size_t bias_at() const {
+    return weights_at() + (plan_.weights ? 0 : floats(plan_.weight_floats()));
+  }
+  /// Floats of one group of one sample in the kernel's output.
+  [[nodiscard]] std::int64_t group_output() const {
+    return out_blocks_ * plan_.g.windows.outputs() * plan_.block;
+  }
+
+  [[nodiscard]] Operands operands_of(const StepContext& context) const {
+    Operands operands{.input = plan_.constant_input ? plan_.constant_input.get()
+                                                    : static_cast<const float*>(context.inputs[0]),
+                      .weights = plan_.weights.get(),
+                      .bias = plan_.bias.get()};
+    operands.output = plan_.plain_output ? reinterpret_cast<float*>(context.scratch)
+                                         : static_cast<float*>(context.outputs[0]);
+    if (plan_.epilogue.residual)
+      operands.residual = static_cast<const float*>(context.inputs[plan_.residual]);
+    if (operands.weights == nullptr) {
+      auto* packed = reinterpret_cast<float*>(context.scratch + weights_at());
+      for (const ConvPhase& phase : plan_.phases)
+        pack_filters(phase.packing, static_cast<const float*>(context.inputs[1]), packed + phase.weights);
+      operands.weights = packed;
+    }
+    if (plan_.runtime_bias) {
+      auto* packed = reinterpret_cast<float*>(context.scratch + bias_at());
+      pack_bias(plan_.phases.front().packing, static_cast<const float*>(context.inputs[2]), packed);
+      operands.bias = packed;
+    }
+    return operands;
+  }
+
+  void run_phase(const StepContext& context, const Operands& operands, std::size_t index) const {
+    const ConvPhase& phase = plan_.phases[index];
+    const PhaseSplit& split = splits_[index];
+    const std::int64_t strip_parts = split.strips.parts();
+    const std::int64_t parts = strip_parts * split.tiles.parts();
+    if (split.strips.count == 0) return;
+    context.parallel.for_each(
+        plan_.g.batch * plan_.g.groups * parts, split.work, [&](std::int64_t task, int) {
+          const std::int64_t strip = task % strip_parts;
+          const std::int64_t tile = task % parts / strip_parts;
+          conv_->run(job_of(phase, operands, task / parts), split.strips.begin(strip),
+                     split.strips.end(strip), split.tiles.begin(tile), split.tiles.end(tile));
+        });
+  }
+
+  /// The job of group `index % groups` of sample `index / groups`.
+  [[nodiscard]] kernels::ConvJob job_of(const ConvPhase& phase, const Operands& operands,
+                                        std::int64_t index) const {
+    const ConvGeometry& g = plan_.g;
+    const std::int64_t group = index % g.groups;
+    const FilterPacking& p = phase.packing;
+    const std::int64_t inputs = g.windows.inputs();
+    const std::int64_t out = index * group_output() + phase.output;
+    kernels::ConvJob job;
+    for (int i = 0; i < kSpatialAxes; ++i) job.axes[i] = phase.axes[i];
+    job.channels = p.channel_steps();
+    job.lanes = p.lanes;
+    if (plan_.plain_input) {
+      job.channel_stride = inputs;
+      job.lane_stride = p.lanes == 1 ? 1 : inputs;
+      job.input = operands.input + index * g.in_per_group() * inputs;
+    } else {
+      job.channel_stride = inputs * plan_.block;
+      job.input = operands.input + index * in_blocks_ * inputs * plan_.block;
+    }
+    job.weights = operands.weights + phase.weights + group * p.group_size();
+    job.output = operands.output + out;
+    job.blocks = out_blocks_;
+    job.out_block = g.windows.outputs() * plan_.block;
+    job.channel = group * g.out_per_group();
+    const float* bias = operands.bias == nullptr ? nullptr : operands.bias + group * p.tiles() * p.columns;
+    if (plan_.plain_output) job.epilogue.bias = bias;
+    else
+      job.epilogue = product_epilogue(plan_.epilogue, bias,
+                                      operands.residual == nullptr ? nullptr : operands.residual + out);
+    return job;
+  }
+
+  /// From the kernel's blocks to the plain output, with the epilogue.
+  void write_plain(const StepContext& context, const float* blocked) const {
+    const ConvGeometry& g = plan_.g;
+    const std::int64_t outputs = g.windows.outputs();
+    const auto* residual =
+        plan_.epilogue.residual ? static_cast<const float*>(context.inputs[plan_.residual]) : nullptr;
+    auto* y = static_cast<float*>(context.outputs[0]);
+    const std::int64_t tasks = g.batch * g.groups * out_blocks_;
+    context.parallel.for_each(tasks, g.batch * g.out_channels * outputs, [&](std::int64_t task, int) {
+      const std::int64_t first = task % out_blocks_ * plan_.block;
+      const std::int64_t channels = std::min(plan_.block, g.out_per_group() - first);
+      const std::int64_t plane = task / out_blocks_ * g.out_per_group() + first;
+      layout_->to_plain(blocked + task * outputs * plan_.block, channels, outputs, y + plane * outputs);
+      if (plan_.epilogue.empty()) return;
+      for (std::int64_t c = plane; c < plane + channels; ++c) {
+        layout_->finish_channel(y + c * outputs, residual == nullptr ? nullptr : residual + c * outputs,
+                                outputs, c % g.out_channels, plan_.epilogue.before, plan_.epilogue.after);
+      }
+    });
+  }
+
+  DirectConvPlan plan_;
+  const kernels::ConvKernels* conv_;
+  const kernels::LayoutKernels* layout_;
+  std::vector<PhaseSplit> splits_;
+  std::int64_t in_blocks_ = 0;
+  std::int64_t out_blocks_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Step> make_direct_conv(DirectConvPlan plan, const kernels::KernelTable& kernels) {
+  return std::make_unique<DirectConvStep>(std::move(plan), kernels);
+}
+
+}  // namespace ember::ops

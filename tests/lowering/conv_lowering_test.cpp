@@ -1,0 +1,226 @@
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include "support/graph_builder.hpp"
+#include "support/lowering_harness.hpp"
+#include "support/random_tensor.hpp"
+
+namespace ember::test {
+
+namespace {
+
+using Dims = std::vector<std::int64_t>;
+
+struct ConvCase {
+  std::string op = "Conv";
+  Dims x, w;
+  bool bias = true;
+  bool constant = true;
+  Dims strides, pads, dilations;
+  std::int64_t group = 1;
+  std::string auto_pad;
+  Dims output_padding, output_shape;
+};
+
+LoweringCase convolution(const ConvCase& c) {
+  GraphBuilder::Attributes attributes;
+  if (!c.strides.empty()) attributes["strides"] = c.strides;
+  if (!c.pads.empty()) attributes["pads"] = c.pads;
+  if (!c.dilations.empty()) attributes["dilations"] = c.dilations;
+  if (!c.output_padding.empty()) attributes["output_padding"] = c.output_padding;
+  if (!c.output_shape.empty()) attributes["output_shape"] = c.output_shape;
+  if (!c.auto_pad.empty()) attributes["auto_pad"] = c.auto_pad;
+  attributes["group"] = c.group;
+  GraphBuilder builder;
+  LoweringCase test;
+  const std::int64_t outputs = c.op == "Conv" ? c.w[0] : c.w[1] * c.group;
+  std::vector<graph::ValueId> ids = {builder.input("x", DataType::Float32, c.x)};
+  test.inputs.emplace("x", random_tensor(Shape(c.x), 5));
+  const auto add = [&](const std::string& name, Tensor tensor) {
+    if (c.constant) {
+      ids.push_back(builder.constant(name, std::move(tensor)));
+      return;
+    }
+    const auto dims = tensor.shape().dims();
+    ids.push_back(builder.input(name, DataType::Float32, {dims.begin(), dims.end()}));
+    test.inputs.emplace(name, std::move(tensor));
+  };
+  add("w", random_tensor(Shape(c.w), 6));
+  if (c.bias) add("b", random_tensor(Shape{outputs}, 7));
+  builder.output(builder.op(c.op, "y", ids, std::move(attributes)));
+  test.graph = builder.graph();
+  test.absolute = 2e-5;
+  test.relative = 2e-5;
+  return test;
+}
+
+void check_conv(const ConvCase& c, const std::set<std::string>& required) {
+  CAPTURE(to_string(Shape(c.x)));
+  CAPTURE(to_string(Shape(c.w)));
+  CAPTURE(c.group);
+  check_lowerings(convolution(c), required);
+}
+
+}  // namespace
+
+TEST_CASE("Conv: channel counts around the block and the tile, 1x1 and 3x3") {
+  for (const std::int64_t in : {1, 3, 8, 13, 17}) {
+    for (const std::int64_t out : {1, 7, 8, 16, 17, 40}) {
+      check_conv({.x = {1, in, 5, 7}, .w = {out, in, 1, 1}}, {"conv_direct", "conv_plain"});
+      check_conv({.x = {3, in, 5, 7}, .w = {out, in, 3, 3}, .pads = {1, 1, 1, 1}},
+                 {"conv_direct", "conv_plain"});
+    }
+  }
+}
+
+TEST_CASE("Conv: sizes, strides, dilations and uneven padding") {
+  for (const std::int64_t size : {1, 5, 13, 28}) {
+    for (const std::int64_t stride : {1, 2, 3}) {
+      for (const std::int64_t dilation : {1, 2}) {
+        check_conv({.x = {1, 9, size, size + 2},
+                    .w = {17, 9, 3, 3},
+                    .strides = {stride, stride},
+                    .pads = {2, 2, 2, 3},
+                    .dilations = {dilation, dilation}},
+                   {"conv_direct", "conv_plain"});
+        check_conv({.x = {2, 3, size + 4, size},
+                    .w = {9, 3, 5, 2},
+                    .bias = false,
+                    .strides = {stride, 1},
+                    .pads = {4, 1, 1, 4},
+                    .dilations = {dilation, 1}},
+                   {"conv_few_channels", "conv_direct", "conv_plain"});
+      }
+    }
+  }
+}
+
+TEST_CASE("Conv: one to three spatial axes and automatic padding") {
+  for (const std::string auto_pad : {"NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"}) {
+    check_conv({.x = {2, 10, 31}, .w = {12, 10, 4}, .strides = {2}, .auto_pad = auto_pad}, {"conv_direct"});
+    check_conv({.x = {1, 10, 6, 31}, .w = {12, 10, 4, 2}, .strides = {1, 2}, .auto_pad = auto_pad},
+               {"conv_direct"});
+    check_conv({.x = {1, 10, 5, 6, 9}, .w = {12, 10, 2, 3, 4}, .strides = {2, 1, 2}, .auto_pad = auto_pad},
+               {"conv_direct"});
+  }
+}
+
+TEST_CASE("Conv: groups, aligned to blocks or not") {
+  check_conv({.x = {1, 32, 7, 7}, .w = {64, 16, 3, 3}, .pads = {1, 1, 1, 1}, .group = 2}, {"conv_direct"});
+  check_conv({.x = {1, 12, 7, 7}, .w = {10, 6, 3, 3}, .pads = {1, 1, 1, 1}, .group = 2}, {"conv_plain"});
+  check_conv({.x = {2, 12, 7, 7}, .w = {12, 4, 1, 1}, .group = 3}, {"conv_plain"});
+  check_conv({.x = {1, 6, 7, 7}, .w = {12, 1, 3, 3}, .strides = {2, 2}, .group = 6}, {"conv_plain"});
+}
+
+TEST_CASE("Conv: depthwise kernels of every kind") {
+  for (const std::int64_t channels : {2, 8, 13, 17}) {
+    for (const std::int64_t kernel : {2, 3, 5}) {
+      for (const std::int64_t stride : {1, 2, 3}) {
+        for (const std::int64_t dilation : {1, 2}) {
+          check_conv({.x = {2, channels, 13, 21},
+                      .w = {channels, 1, kernel, kernel},
+                      .strides = {stride, stride},
+                      .pads = {1, 2, 2, 1},
+                      .dilations = {dilation, dilation},
+                      .group = channels},
+                     {"conv_depthwise"});
+        }
+      }
+    }
+  }
+  check_conv({.x = {1, 16, 30}, .w = {16, 1, 7}, .pads = {3, 3}, .group = 16}, {"conv_depthwise"});
+  check_conv({.x = {1, 8, 4, 5, 6}, .w = {8, 1, 3, 3, 3}, .pads = {1, 1, 1, 1, 1, 1}, .group = 8},
+             {"conv_depthwise"});
+}
+
+TEST_CASE("Conv: filters that only a run knows") {
+  check_conv({.x = {2, 9, 6, 6}, .w = {17, 9, 3, 3}, .constant = false, .pads = {1, 1, 1, 1}},
+             {"conv_plain"});
+  check_conv({.x = {1, 9, 6, 6}, .w = {17, 9, 1, 1}, .bias = false, .constant = false}, {"conv_plain"});
+}
+
+TEST_CASE("Conv: everything that is fused behind it") {
+  using enum kernels::ActivationKind;
+  const std::vector<std::pair<ConvCase, std::string>> cases = {
+      {{.x = {2, 19, 6, 7}, .w = {21, 19, 3, 3}, .pads = {1, 1, 1, 1}}, "conv_direct"},
+      {{.x = {1, 3, 9, 9}, .w = {20, 3, 3, 3}, .strides = {2, 2}}, "conv_few_channels"},
+      {{.x = {1, 21, 9, 9}, .w = {21, 1, 3, 3}, .pads = {1, 1, 1, 1}, .group = 21}, "conv_depthwise"},
+      {{.x = {1, 12, 5, 5}, .w = {18, 4, 3, 3}, .group = 3}, "conv_plain"}};
+  auto slopes = std::make_shared<std::vector<float>>(32, 0.0F);
+  for (std::size_t i = 0; i < 18; ++i) (*slopes)[i] = 0.03F * static_cast<float>(i);
+  for (const auto& [c, name] : cases) {
+    for (const auto kind : {None, Relu, Clip, LeakyRelu, PRelu, Silu, Tanh}) {
+      for (const bool residual : {false, true}) {
+        LoweringCase test = convolution(c);
+        test.epilogue.before = {.kind = kind, .alpha = kind == LeakyRelu ? 0.1F : -0.5F, .beta = 0.75F};
+        if (kind == Silu) test.epilogue.before.alpha = 1.0F;
+        if (kind == PRelu) {
+          test.epilogue.before.slopes = slopes->data();
+          test.epilogue.before.slope_count = name == "conv_depthwise" ? 21
+                                             : name == "conv_direct"  ? 21
+                                             : name == "conv_plain"   ? 18
+                                                                      : 20;
+          test.epilogue.slopes_before = slopes;
+        }
+        test.epilogue.residual = residual;
+        if (residual) test.epilogue.after.kind = kind == Tanh ? Sigmoid : Relu;
+        check_lowerings(test, {name});
+      }
+    }
+  }
+}
+
+TEST_CASE("Conv: big enough to be split") {
+  check_conv({.x = {1, 64, 14, 14}, .w = {72, 64, 3, 3}, .pads = {1, 1, 1, 1}}, {"conv_direct"});
+  check_conv({.x = {1, 64, 28, 28}, .w = {64, 64, 1, 1}}, {"conv_direct"});
+}
+
+TEST_CASE("ConvTranspose: strides, dilations, padding, groups and output shapes") {
+  const std::string op = "ConvTranspose";
+  for (const std::int64_t stride : {1, 2, 3}) {
+    for (const std::int64_t dilation : {1, 2}) {
+      for (const std::int64_t kernel : {1, 2, 3, 4}) {
+        check_conv({.op = op,
+                    .x = {2, 9, 5, 6},
+                    .w = {9, 11, kernel, kernel},
+                    .strides = {stride, stride},
+                    .dilations = {dilation, dilation}},
+                   {"conv_transpose_direct", "conv_transpose_plain"});
+      }
+    }
+  }
+  const std::set<std::string> direct = {"conv_transpose_direct"};
+  const std::set<std::string> plain = {"conv_transpose_plain"};
+  check_conv({.op = op, .x = {1, 16, 7, 7}, .w = {16, 8, 4, 4}, .strides = {2, 2}, .pads = {1, 1, 1, 1}},
+             direct);
+  check_conv(
+      {.op = op, .x = {1, 16, 7}, .w = {16, 8, 3}, .strides = {2}, .pads = {1, 1}, .output_padding = {1}},
+      direct);
+  check_conv({.op = op, .x = {1, 3, 4, 4, 4}, .w = {3, 5, 2, 2, 2}, .strides = {2, 2, 2}},
+             {"conv_transpose_few_channels"});
+  check_conv({.op = op, .x = {1, 6, 7, 7}, .w = {6, 2, 3, 3}, .strides = {2, 2}, .group = 3}, plain);
+  check_conv({.op = op, .x = {1, 12, 7, 7}, .w = {12, 1, 4, 4}, .strides = {2, 2}, .group = 12}, plain);
+  check_conv({.op = op, .x = {1, 9, 5, 5}, .w = {9, 4, 3, 3}, .constant = false, .strides = {2, 2}}, plain);
+  for (const std::string auto_pad : {"SAME_UPPER", "SAME_LOWER", "VALID"}) {
+    check_conv({.op = op, .x = {1, 9, 5, 5}, .w = {9, 4, 3, 3}, .strides = {2, 2}, .auto_pad = auto_pad},
+               direct);
+    check_conv({.op = op,
+                .x = {1, 9, 5, 5},
+                .w = {9, 4, 3, 3},
+                .strides = {3, 2},
+                .auto_pad = auto_pad,
+                .output_shape = {16, 12}},
+               direct);
+  }
+  LoweringCase fused = convolution({.op = op, .x = {1, 9, 5, 5}, .w = {9, 20, 3, 3}, .strides = {2, 2}});
+  fused.epilogue.before.kind = kernels::ActivationKind::Gelu;
+  check_lowerings(fused, direct);
+}
+
+}  // namespace ember::test
