@@ -9,6 +9,7 @@
 #include "kernels/convolution.hpp"
 #include "kernels/gemm.hpp"
 #include "kernels/layout.hpp"
+#include "kernels/pool.hpp"
 #include "simd/isa.hpp"
 
 namespace ember::kernels {
@@ -27,6 +28,7 @@ struct KernelTable {
   const RecurrentKernels* recurrent;
   const ConvKernels* conv;
   const LayoutKernels* layout;
+  const PoolKernels* pool;
 };
 
 /// The table of an instruction set. Using it on a processor without that set is undefined.

@@ -12,6 +12,7 @@ extern const MovementKernels kMovement;
 extern const RecurrentKernels kRecurrent;
 extern const ConvKernels kConv;
 extern const LayoutKernels kLayout;
+extern const PoolKernels kPool;
 
 extern const KernelTable kTable;
 const KernelTable kTable = {
@@ -36,6 +37,7 @@ const KernelTable kTable = {
     .recurrent = &kRecurrent,
     .conv = &kConv,
     .layout = &kLayout,
+    .pool = &kPool,
 };
 
 }  // namespace ember::kernels::EMBER_ISA_NAMESPACE

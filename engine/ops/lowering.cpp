@@ -19,6 +19,7 @@ void add_permute_candidates(CandidateMap& map);
 void add_repeat_candidates(CandidateMap& map);
 void add_slice_candidates(CandidateMap& map);
 void add_recurrent_candidates(CandidateMap& map);
+void add_pool_candidates(CandidateMap& map);
 
 namespace {
 
@@ -35,6 +36,7 @@ CandidateMap build() {
   add_conv_candidates(map);
   add_matmul_candidates(map);
   add_recurrent_candidates(map);
+  add_pool_candidates(map);
   add_activation_candidates(map);
   add_elementwise_candidates(map);
   add_mask_candidates(map);
