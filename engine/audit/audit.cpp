@@ -152,9 +152,12 @@ class Auditor {
     notes = unwatched(*graph_, patterns_);
     if (patterns_.empty()) notes.emplace_back("the model has no activation that can be watched");
     for (std::size_t i = 0; i < watches_.size(); ++i) {
+      if (watches_[i]->unwatchable()) {
+        notes.push_back(fmt::format("{}: not watched, for it is not of floats", label(i)));
+      }
       if (!watches_[i]->batch_missing()) continue;
       notes.push_back(fmt::format("{}: axis 0 is not the batch of {}; each run counts as one sample there",
-                                  graph_->value(patterns_[i].output).name, feed_.batch()));
+                                  label(i), feed_.batch()));
     }
     if (report_.samples_not_finite > 0) {
       notes.push_back(
@@ -162,6 +165,10 @@ class Auditor {
                       "are not finite show nothing",
                       report_.samples_not_finite, total_));
     }
+  }
+
+  [[nodiscard]] std::string label(std::size_t pattern) const {
+    return graph_->label(patterns_[pattern].nodes.back());
   }
 
   void judge_all() {

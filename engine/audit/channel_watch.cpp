@@ -63,6 +63,10 @@ void ChannelWatch::grow(std::int64_t channels) {
 }
 
 void ChannelWatch::observe(const runtime::ProbeData& data) {
+  if (data.desc.type != DataType::Float32) {
+    unwatchable_ = true;
+    return;
+  }
   const Extents extents = split(data.desc.shape);
   grow(extents.channels);
   samples_ += extents.samples;

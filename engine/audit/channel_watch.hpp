@@ -30,6 +30,8 @@ class ChannelWatch final : public runtime::Probe {
 
   /// Axis 0 was not the batch in some run of more than one sample.
   [[nodiscard]] bool batch_missing() const noexcept { return batch_missing_; }
+  /// A value was not float32 (a Clip of integers whose type the model does not state), and was not watched.
+  [[nodiscard]] bool unwatchable() const noexcept { return unwatchable_; }
   /// The axis of the channels in the last value seen.
   [[nodiscard]] int channel_axis() const noexcept { return axis_; }
   /// How many channels have been seen.
@@ -52,6 +54,7 @@ class ChannelWatch final : public runtime::Probe {
   std::int64_t batch_ = 1;
   std::int64_t used_ = 1;
   bool batch_missing_ = false;
+  bool unwatchable_ = false;
   std::int64_t channels_ = 0;
   std::int64_t samples_ = 0;
   std::int64_t positions_ = 0;

@@ -58,7 +58,7 @@ struct AuditVerb {
     const std::unique_ptr<Samples> samples =
         open_samples(data, wanted, inputs.empty() ? std::string() : inputs.front().name);
     const AuditReport report = watch(network, *samples);
-    if (!json.on_output()) print(to_text(report, text_options()));
+    if (!json.on_output()) put(to_text(report, text_options()));
     json.emit_text(to_json(report));
     if (limit == nullptr) return kSuccess;
     const std::int64_t silent = report.count(Verdict::Silent) + report.count(Verdict::ProvedDead);
