@@ -1,27 +1,10 @@
 #include "kernels/recurrent.hpp"
 
-#include "simd/vec.hpp"
+#include "kernels/vector_loop.hpp"
 
 namespace ember::kernels::EMBER_ISA_NAMESPACE {
 
 namespace {
-
-/// Calls step(first element, lanes) for whole vectors, then once for what is left.
-template <class Step>
-EMBER_INLINE void for_each_vector(std::int64_t n, Step&& step) {
-  std::int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) step(i, kLanes);
-  if (i < n) step(i, n - i);
-}
-
-EMBER_INLINE Vec get(const float* from, std::int64_t lanes) {
-  return lanes == kLanes ? load(from) : load_partial(from, lanes);
-}
-
-EMBER_INLINE void put(float* to, Vec x, std::int64_t lanes) {
-  if (lanes == kLanes) store(to, x);
-  else store_partial(to, x, lanes);
-}
 
 void multiply(const float* a, const float* b, float* y, std::int64_t n) {
   for_each_vector(n, [&](std::int64_t i, std::int64_t lanes) {

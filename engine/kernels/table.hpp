@@ -10,6 +10,7 @@
 #include "kernels/gemm.hpp"
 #include "kernels/layout.hpp"
 #include "kernels/pool.hpp"
+#include "kernels/resize.hpp"
 #include "simd/isa.hpp"
 
 namespace ember::kernels {
@@ -29,6 +30,7 @@ struct KernelTable {
   const ConvKernels* conv;
   const LayoutKernels* layout;
   const PoolKernels* pool;
+  const ResizeKernels* resize;
 };
 
 /// The table of an instruction set. Using it on a processor without that set is undefined.

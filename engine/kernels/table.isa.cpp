@@ -13,6 +13,7 @@ extern const RecurrentKernels kRecurrent;
 extern const ConvKernels kConv;
 extern const LayoutKernels kLayout;
 extern const PoolKernels kPool;
+extern const ResizeKernels kResize;
 
 extern const KernelTable kTable;
 const KernelTable kTable = {
@@ -38,6 +39,7 @@ const KernelTable kTable = {
     .conv = &kConv,
     .layout = &kLayout,
     .pool = &kPool,
+    .resize = &kResize,
 };
 
 }  // namespace ember::kernels::EMBER_ISA_NAMESPACE

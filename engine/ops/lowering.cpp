@@ -20,6 +20,7 @@ void add_repeat_candidates(CandidateMap& map);
 void add_slice_candidates(CandidateMap& map);
 void add_recurrent_candidates(CandidateMap& map);
 void add_pool_candidates(CandidateMap& map);
+void add_resize_candidates(CandidateMap& map);
 
 namespace {
 
@@ -37,6 +38,7 @@ CandidateMap build() {
   add_matmul_candidates(map);
   add_recurrent_candidates(map);
   add_pool_candidates(map);
+  add_resize_candidates(map);
   add_activation_candidates(map);
   add_elementwise_candidates(map);
   add_mask_candidates(map);

@@ -77,9 +77,7 @@ void interpolated_axis(const AxisTaps& taps, const ResizeAxis& axis, const Slab&
         double sum = 0.0;
         for (std::int64_t i = j * taps.taps; i < (j + 1) * taps.taps; ++i) {
           const auto at = static_cast<std::size_t>(i);
-          // A weight of zero reads nothing: an infinity there must not turn into NaN.
-          if (taps.weight[at] != 0.0)
-            sum += taps.weight[at] * from[(o * axis.input + taps.index[at]) * s.inner + n];
+          sum += taps.weight[at] * from[(o * axis.input + taps.index[at]) * s.inner + n];
         }
         to[n] = taps.outside[static_cast<std::size_t>(j)] ? fill : sum;
       }
