@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 
 #include <ember/file.hpp>
 #include <ember/npy.hpp>
@@ -12,6 +11,7 @@
 
 #include "npy_bytes.hpp"
 #include "support/scratch_folder.hpp"
+#include "support/zoo.hpp"
 
 using namespace ember;
 using namespace ember::test;
@@ -223,13 +223,12 @@ TEST_CASE_FIXTURE(Data, "preprocessing: JSON is read strictly") {
 }
 
 TEST_CASE("samples: the zoo's data sets open") {
-  const char* zoo = std::getenv("EMBER_ZOO");
-  const std::filesystem::path data =
-      std::filesystem::path(zoo != nullptr ? zoo : EMBER_SOURCE_DIR "/../shared/zoo") / "data";
-  if (!std::filesystem::exists(data)) {
-    MESSAGE("skipped: the zoo is not there");
+  const std::filesystem::path zoo = zoo_folder();
+  if (zoo.empty()) {
+    MESSAGE("skipped: no zoo (set EMBER_ZOO to its folder)");
     return;
   }
+  const std::filesystem::path data = zoo / "data";
   const auto cifar = open_samples(data / "cifar10_2500.npz");
   CHECK(cifar->count() == 2500);
   REQUIRE(cifar->labels());

@@ -13,7 +13,7 @@ void add_help(CLI::App& app, Context& /*context*/) {
   CLI::App* help = app.add_subcommand("help", "explain a verb and show an example");
   auto name = std::make_shared<std::string>();
   help->add_option("VERB", *name, "what to explain")->option_text(" ");
-  add_example(*help, "ember help audit");
+  add_example(*help, "ember help run");
   help->callback([name, &app] {
     if (name->empty()) {
       put(app.get_formatter()->make_help(&app, app.get_name(), CLI::AppFormatMode::Normal));

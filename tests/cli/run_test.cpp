@@ -1,0 +1,158 @@
+#include <doctest/doctest.h>
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <limits>
+
+#include <nlohmann/json.hpp>
+
+#include <ember/npy.hpp>
+
+#include "command.hpp"
+#include "model_files.hpp"
+
+using namespace ember;
+using namespace ember::test;
+
+namespace {
+
+struct Run : Shell {
+  Run() {
+    small_model().save(folder / "m.onnx");
+    save_npy(folder / "x.npy", input().view());
+  }
+  static Tensor input() { return Tensor(Shape{2, 3}, std::vector<float>{-5, 0, 1, 2, -3, 4}); }
+  static Tensor output() { return Tensor(Shape{2, 3}, std::vector<float>{0, 2, 4, 3, 0, 7}); }
+  void save_case(std::map<std::string, Tensor> arrays) const { save_npz(folder / "case.npz", arrays); }
+  void refuse(const std::string& arguments, const std::vector<std::string>& words) const {
+    CAPTURE(arguments);
+    const Outcome outcome = ember("run m.onnx --output-dir out " + arguments);
+    CHECK(outcome.status == 2);
+    CHECK(outcome.out.empty());
+    for (const std::string& word : words)
+      CHECK_MESSAGE(contains(outcome.err, word), word << " in " << outcome.err);
+    CHECK_FALSE(exists("out"));
+  }
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Run, "run: writes every output") {
+  for (const char* arguments : {"--input x=x.npy", "--input x.npy", "--input x.npy --threads 2",
+                                "--input=x.npy --reference", "--input x.npy --disable-pass constant_folding"}) {
+    CAPTURE(arguments);
+    const Outcome outcome = ember(std::string("run m.onnx --output-dir out ") + arguments);
+    CHECK_MESSAGE(outcome.status == 0, outcome.err);
+    const Tensor y = load_npy(folder / "out/y.npy");
+    CHECK(y.shape() == Shape{2, 3});
+    CHECK(std::ranges::equal(y.data<float>(), output().data<float>()));
+    std::filesystem::remove_all(folder / "out");
+  }
+}
+
+TEST_CASE_FIXTURE(Run, "run: compares with what is expected") {
+  save_case({{"in/x", input()}, {"out/y", output()}});
+  const Outcome passed = ember("run m.onnx --expect case.npz");
+  CHECK_MESSAGE(passed.status == 0, passed.err);
+  CHECK(contains(passed.out, "pass"));
+
+  Tensor close = output();
+  close.data<float>()[3] += 0.01F;
+  save_case({{"in/x", input()}, {"out/y", close}});
+  const Outcome failed = ember("run m.onnx --expect case.npz");
+  CHECK(failed.status == 1);
+  CHECK(contains(failed.out, "FAIL"));
+  CHECK(contains(failed.out, "1 elements outside"));
+  CHECK(ember("run m.onnx --expect case.npz --atol 0.02").status == 0);
+  CHECK(ember("run m.onnx --expect case.npz --rtol 0.02").status == 0);
+  const auto json = nlohmann::json::parse(ember("run m.onnx --expect case.npz --json").out);
+  CHECK(json.at("passed") == false);
+  CHECK(json.at("outputs")[0].at("comparison").at("max_abs").get<double>() ==
+        doctest::Approx(0.01).epsilon(0.001));
+
+  close.data<float>()[3] = std::numeric_limits<float>::quiet_NaN();
+  save_case({{"in/x", input()}, {"out/y", close}});
+  CHECK(ember("run m.onnx --expect case.npz --atol 1e9").status == 1);
+  save_case({{"in/x", input()}, {"out/y", Tensor(Shape{6}, std::vector<float>(6))}});
+  CHECK(ember("run m.onnx --expect case.npz").status == 1);
+  save_case({{"out/y", output()}});
+  CHECK(ember("run m.onnx --expect case.npz --input x.npy").status == 0);
+}
+
+TEST_CASE_FIXTURE(Run, "run: input that does not fit is refused, and nothing is written") {
+  refuse("", {"'x'", "missing", "--input x="});
+  refuse("--input z=x.npy", {"'x'"});
+  refuse("--input x.npy --input x.npy", {"twice"});
+  refuse("--input absent.npy", {"absent.npy"});
+  save_npy(folder / "double.npy", Tensor(Shape{2, 3}, std::vector<double>(6)).view());
+  refuse("--input double.npy", {"float32", "float64"});
+  save_npy(folder / "rank.npy", Tensor(Shape{6}, std::vector<float>(6)).view());
+  refuse("--input rank.npy", {"'x'"});
+  save_npy(folder / "dim.npy", Tensor(Shape{2, 4}, std::vector<float>(8)).view());
+  refuse("--input dim.npy", {"'x'"});
+  write_file(folder / "text.npy", "1, 2, 3");
+  refuse("--input text.npy", {"text.npy"});
+  save_case({{"in/x", input()}});
+  refuse("--expect case.npz", {"out/"});
+  save_case({{"in/x", input()}, {"out/z", output()}});
+  refuse("--expect case.npz", {"'z'"});
+}
+
+TEST_CASE_FIXTURE(Run, "run: a disk that is full leaves nothing behind") {
+  if (::geteuid() != 0 ||
+      shell("mkdir tiny && mount -t tmpfs -o size=4k,nr_inodes=8 tmpfs tiny").status != 0) {
+    MESSAGE("skipped: cannot mount a small file system");
+    return;
+  }
+  save_npy(folder / "big.npy", Tensor(DataType::Float32, Shape{10000, 3}).view());
+  const Outcome outcome = ember("run m.onnx --input big.npy --output-dir tiny/out");
+  const bool left = exists("tiny/out");
+  REQUIRE(shell("umount tiny").status == 0);
+  CHECK(outcome.status == 2);
+  CHECK(contains(outcome.err, "space"));
+  CHECK(outcome.out.empty());
+  CHECK_FALSE(left);
+}
+
+TEST_CASE_FIXTURE(Run, "run: what holds the output folder's place is named") {
+  write_file(folder / "file", "in the way");
+  const Outcome outcome = ember("run m.onnx --input x.npy --output-dir file");
+  CHECK(outcome.status == 2);
+  CHECK(contains(outcome.err, "'file'"));
+}
+
+TEST_CASE_FIXTURE(Run, "info: describes as text and JSON") {
+  const Outcome text = ember("info m.onnx --plan");
+  CHECK(text.status == 0);
+  for (const char* word : {"x  float32 [N, 3]", "y  float32 [N, 3]", "1 Relu", "sum_node", "nothing"}) {
+    CAPTURE(word);
+    CHECK(contains(text.out, word));
+  }
+  const auto json = nlohmann::json::parse(ember("info m.onnx --json --plan").out);
+  CHECK(json.at("parameters") == 3);
+  CHECK(json.at("runs") == true);
+  CHECK(json.at("operators").at("Add") == 1);
+  CHECK(json.at("plan").size() >= 1);
+}
+
+TEST_CASE_FIXTURE(Run, "bench: measures, and says the same as JSON") {
+  const Outcome text = ember("bench m.onnx --batch 4 --seconds 0.01 --profile");
+  CHECK_MESSAGE(text.status == 0, text.err);
+  CHECK(contains(text.out, "batch 4"));
+  CHECK(contains(text.out, "throughput"));
+  CHECK(contains(text.out, "y_node"));
+  const auto json = nlohmann::json::parse(
+      ember("bench m.onnx --batch 4 --threads 2 --warmup 1 --seconds 0.01 --profile --json").out);
+  CHECK(json.at("batch") == 4);
+  CHECK(json.at("threads") == 2);
+  CHECK(json.at("runs").get<int>() >= 3);
+  const auto& latency = json.at("latency_ms");
+  CHECK(latency.at("min").get<double>() > 0);
+  CHECK(latency.at("min") <= latency.at("p50"));
+  CHECK(latency.at("p50") <= latency.at("p99"));
+  CHECK(latency.at("p99") <= latency.at("max"));
+  CHECK(json.at("profile").size() >= 1);
+  ModelFile().input("x", {2, 3}).output("y", {2, 3}).node("Relu", {"x"}, "y").save(folder / "fixed.onnx");
+  CHECK(ember("bench fixed.onnx --batch 4").status == 2);
+}
