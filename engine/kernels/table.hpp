@@ -1,16 +1,18 @@
 #pragma once
 
 #include "kernels/activation.hpp"
+#include "kernels/convolution.hpp"
 #include "kernels/elementwise.hpp"
 #include "kernels/gemm.hpp"
-#include "kernels/movement.hpp"
-#include "kernels/statistics.hpp"
-#include "kernels/recurrent.hpp"
-#include "kernels/convolution.hpp"
-#include "kernels/gemm.hpp"
 #include "kernels/layout.hpp"
+#include "kernels/movement.hpp"
+#include "kernels/normalization.hpp"
 #include "kernels/pool.hpp"
+#include "kernels/recurrent.hpp"
+#include "kernels/reduce.hpp"
 #include "kernels/resize.hpp"
+#include "kernels/softmax.hpp"
+#include "kernels/statistics.hpp"
 #include "simd/isa.hpp"
 
 namespace ember::kernels {
@@ -23,6 +25,9 @@ struct KernelTable {
   int block;  ///< channels per block of the blocked layout: 16 with AVX-512, else 8
   const ActivationKernels* activation;
   const ElementwiseKernels* elementwise;
+  const SoftmaxKernels* softmax;
+  const ReduceKernels* reduce;
+  const NormalizationKernels* normalization;
   const GemmKernels* gemm;
   const StatisticsKernels* statistics;
   const MovementKernels* movement;

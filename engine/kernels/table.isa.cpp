@@ -6,6 +6,9 @@ namespace ember::kernels::EMBER_ISA_NAMESPACE {
 
 extern const ActivationKernels kActivation;
 extern const ElementwiseKernels kElementwise;
+extern const SoftmaxKernels kSoftmax;
+extern const ReduceKernels kReduce;
+extern const NormalizationKernels kNormalization;
 extern const GemmKernels kGemm;
 extern const StatisticsKernels kStatistics;
 extern const MovementKernels kMovement;
@@ -32,6 +35,9 @@ const KernelTable kTable = {
 #endif
     .activation = &kActivation,
     .elementwise = &kElementwise,
+    .softmax = &kSoftmax,
+    .reduce = &kReduce,
+    .normalization = &kNormalization,
     .gemm = &kGemm,
     .statistics = &kStatistics,
     .movement = &kMovement,

@@ -9,6 +9,10 @@ void add_mask_candidates(CandidateMap& map);
 void add_unary_candidates(CandidateMap& map);
 
 void add_conv_candidates(CandidateMap& map);
+void add_reduce_candidates(CandidateMap& map);
+void add_softmax_candidates(CandidateMap& map);
+void add_batch_normalization_candidates(CandidateMap& map);
+void add_normalization_candidates(CandidateMap& map);
 void add_matmul_candidates(CandidateMap& map);
 void add_alias_candidates(CandidateMap& map);
 void add_cast_candidates(CandidateMap& map);
@@ -43,6 +47,10 @@ CandidateMap build() {
   add_elementwise_candidates(map);
   add_mask_candidates(map);
   add_unary_candidates(map);
+  add_reduce_candidates(map);
+  add_softmax_candidates(map);
+  add_batch_normalization_candidates(map);
+  add_normalization_candidates(map);
   return map;
 }
 
