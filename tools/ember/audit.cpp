@@ -58,8 +58,8 @@ struct AuditVerb {
     const std::unique_ptr<Samples> samples =
         open_samples(data, wanted, inputs.empty() ? std::string() : inputs.front().name);
     const AuditReport report = watch(network, *samples);
+    json.emit_text(to_json(report));  // first: if it cannot be written, nothing is
     if (!json.on_output()) put(to_text(report, text_options()));
-    json.emit_text(to_json(report));
     if (limit == nullptr) return kSuccess;
     const std::int64_t silent = report.count(Verdict::Silent) + report.count(Verdict::ProvedDead);
     if (!limit->exceeded_by(silent, report.channels())) return kSuccess;
