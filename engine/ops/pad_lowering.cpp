@@ -98,11 +98,15 @@ std::shared_ptr<const Tensor> padding_value(const LowerContext& c) {
   return std::make_shared<const Tensor>(std::move(value));
 }
 
-/// Blocked when channels are left alone; a value in the channel padding must be finite.
-bool may_stay_blocked(const TensorDesc& in, const Padding& padding, const Tensor& value) {
-  if (in.layout != Layout::Blocked || padding.shape[1] != in.shape[1]) return false;
-  if (padding.before[1] != 0 || padding.crop_begin[1] != 0) return false;
-  return in.shape[1] % in.block == 0 || std::isfinite(value.data<float>()[0]);
+/// Blocked when whole blocks of channels stay together; a value in the channel padding must be finite.
+bool may_stay_blocked(const TensorDesc& in, const Padding& padding,
+                      const std::vector<std::vector<Stretch>>& by_axis, const Tensor& value) {
+  if (in.layout != Layout::Blocked) return false;
+  for (const Stretch& stretch : by_axis[1]) {
+    const bool whole = stretch.constant || are_whole_blocks(in, stretch.from);
+    if (!whole || stretch.to_start % in.block != 0) return false;
+  }
+  return padding.shape[1] % in.block == 0 || std::isfinite(value.data<float>()[0]);
 }
 
 LowerResult consider_pad(LowerContext& c) {
@@ -116,10 +120,10 @@ LowerResult consider_pad(LowerContext& c) {
   const auto pads = c.opset() < 11 ? c.integers("pads") : integers_of(*constant_at(c, 1));
   const Padding padding = resolve_padding(c, in.shape, pads, axes);
   const auto value = padding_value(c);
-  if (!may_stay_blocked(in, padding, *value)) in.layout = Layout::Plain;
-  const TensorDesc out = output_desc(c, 0, in.layout);
   std::vector<std::vector<Stretch>> by_axis;
   for (int axis = 0; axis < in.shape.rank(); ++axis) by_axis.push_back(stretches(pad_mode(c), padding, axis));
+  if (!may_stay_blocked(in, padding, by_axis, *value)) in.layout = Layout::Plain;
+  const TensorDesc out = output_desc(c, 0, in.layout);
   Boxes boxes(in, out, by_axis);
   if (boxes.copies.size() + boxes.fills.size() > kMaxBoxes) return Refusal{"too many reflections"};
   std::vector<Move> moves;

@@ -8,11 +8,6 @@ namespace ember::ops {
 
 namespace {
 
-/// Whole blocks of channels, or no slicing of channels at all.
-bool slices_blocks(const TensorDesc& in, const ResolvedSlice& slice) {
-  return in.layout == Layout::Blocked && slice.step[1] == 1 && slice.start[1] % in.block == 0;
-}
-
 LowerResult consider_slice(LowerContext& c) {
   if (auto refusal = refuse_epilogue(c)) return *std::move(refusal);
   for (int i = 1; i < c.input_count(); ++i) {
@@ -23,7 +18,8 @@ LowerResult consider_slice(LowerContext& c) {
   TensorDesc in = c.inputs[0];
   const ResolvedSlice slice =
       resolve_slice(c, in.shape, c.opset() < 10 ? slice_attributes(c) : slice_inputs(c, constant));
-  if (!slices_blocks(in, slice)) in.layout = Layout::Plain;
+  if (in.layout == Layout::Blocked && !are_whole_blocks(in, {slice.start[1], slice.shape[1], slice.step[1]}))
+    in.layout = Layout::Plain;
   const TensorDesc out = output_desc(c, 0, in.layout);
   BoxCopy box;
   for (int axis = 0; axis < in.shape.rank(); ++axis) {

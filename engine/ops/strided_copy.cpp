@@ -78,6 +78,12 @@ void add_axis(BoxCopy& box, const TensorDesc& from, int from_axis, const AxisRan
   box.to_offset += both ? to_start / from.block * to_stride : to_start * to_stride;
 }
 
+bool are_whole_blocks(const TensorDesc& blocked, const AxisRange& channels) noexcept {
+  const bool whole_end =
+      channels.count % blocked.block == 0 || channels.start + channels.count == blocked.shape[1];
+  return channels.step == 1 && channels.start % blocked.block == 0 && whole_end;
+}
+
 StridedCopy::StridedCopy(DataType type, BoxCopy box, const kernels::KernelTable& kernels)
     : outer_(simplified(std::move(box.axes))),
       from_offset_(box.from_offset),

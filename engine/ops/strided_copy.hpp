@@ -38,6 +38,10 @@ struct AxisRange {
 void add_axis(BoxCopy& box, const TensorDesc& from, int from_axis, const AxisRange& range,
               const TensorDesc& to, int to_axis, std::int64_t to_start = 0);
 
+/// Whether channels of a blocked tensor are whole blocks of it, the last perhaps its partial one: only
+/// then does the channel padding of what is copied stay padding.
+bool are_whole_blocks(const TensorDesc& blocked, const AxisRange& channels) noexcept;
+
 /// A box copy ready to run: axes merged, a kernel chosen, cut into tasks that do not depend on threads.
 class StridedCopy {
  public:

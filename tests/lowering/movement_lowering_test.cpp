@@ -165,6 +165,9 @@ TEST_CASE("Pad in every mode") {
     check(pad, {random({70, 300})}, {ints({3, 3, 3, 3})}, "strided_pad");
     check(pad, {random({2, 3})}, {ints({0, 0, 0, 0})}, "strided_pad");
   }
+  const Ints channels{0, 16, 0, 0, 0, 5, 0, 0};
+  check({"Pad", 13}, {random({2, 32, 3, 5})}, {ints(channels)}, "strided_pad", true);
+  check({"Pad", 13}, {random({2, 16, 3, 5})}, {ints({0, -8, 0, 0, 0, 8, 0, 0})}, "strided_pad");
   const Tensor low(Shape{}, std::vector<float>{-INFINITY});
   const auto infinite =
       check({"Pad", 13}, {random({1, 9, 3, 3})}, {ints({0, 0, 1, 1, 0, 0, 1, 1}), low}, "strided_pad");
