@@ -38,9 +38,8 @@ EMBER_INLINE ActivationConstants constants(const Activation& a) {
 /// those of the formula in ActivationKind evaluated in floating point (Silu(−inf) is −inf · 0, NaN). Errors,
 /// beyond an absolute 2^-120:
 ///   none: Relu, ThresholdedRelu, Clip; the product's rounding: LeakyRelu, PRelu
-///   ULP of the result: Elu 2, Selu 3, Celu 3, Sigmoid 3, HardSwish 3, Silu (alpha = 1) 3, Mish 5, Softplus
-///   3,
-///     Softsign 2, Tanh 6
+///   ULP of the result: Elu 2, Selu 3, Celu 3, Sigmoid 3, HardSwish 3, Silu (alpha = 1) 3, Mish 6,
+///     Softplus 4, Softsign 2, Tanh 7
 ///   absolute: Gelu 2.5e-7 max(1, |x|), GeluTanh 2e-7 max(1, |x|), HardSigmoid 6.1e-8 (|alpha x| + |beta|)
 template <ActivationKind kKind>
 EMBER_INLINE Vec apply(Vec x, const ActivationConstants& c) {

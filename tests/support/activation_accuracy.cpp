@@ -79,10 +79,10 @@ std::vector<ActivationBound> activation_bounds() {
        .within_one = true},
       {.name = "HardSwish", .activation = {.kind = HardSwish}, .limit = 3.0},
       {.name = "Silu", .activation = {.kind = Silu, .alpha = 1.0F}, .limit = 3.0},
-      {.name = "Mish", .activation = {.kind = Mish}, .limit = 5.0},
-      {.name = "Softplus", .activation = {.kind = Softplus}, .limit = 3.0},
+      {.name = "Mish", .activation = {.kind = Mish}, .limit = 6.0},
+      {.name = "Softplus", .activation = {.kind = Softplus}, .limit = 4.0},
       {.name = "Softsign", .activation = {.kind = Softsign}, .limit = 2.0, .within_one = true},
-      {.name = "Tanh", .activation = {.kind = Tanh}, .limit = 6.0, .within_one = true},
+      {.name = "Tanh", .activation = {.kind = Tanh}, .limit = 7.0, .within_one = true},
       {.name = "Clip", .activation = {.kind = Clip, .alpha = 0.0F, .beta = 6.0F}, .limit = 0.0},
       {.name = "Clip below", .activation = {.kind = Clip, .alpha = -1.5F, .beta = kInfinity}, .limit = 0.0},
   };
