@@ -4,6 +4,12 @@
 #include "kernels/convolution.hpp"
 #include "kernels/elementwise.hpp"
 #include "kernels/gemm.hpp"
+#include "kernels/movement.hpp"
+#include "kernels/statistics.hpp"
+#include "kernels/quantize.hpp"
+#include "kernels/recurrent.hpp"
+#include "kernels/convolution.hpp"
+#include "kernels/gemm.hpp"
 #include "kernels/layout.hpp"
 #include "kernels/movement.hpp"
 #include "kernels/normalization.hpp"
@@ -31,6 +37,7 @@ struct KernelTable {
   const GemmKernels* gemm;
   const StatisticsKernels* statistics;
   const MovementKernels* movement;
+  const QuantizeKernels* quantize;
   const RecurrentKernels* recurrent;
   const ConvKernels* conv;
   const LayoutKernels* layout;

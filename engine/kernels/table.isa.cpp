@@ -12,6 +12,7 @@ extern const NormalizationKernels kNormalization;
 extern const GemmKernels kGemm;
 extern const StatisticsKernels kStatistics;
 extern const MovementKernels kMovement;
+extern const QuantizeKernels kQuantize;
 extern const RecurrentKernels kRecurrent;
 extern const ConvKernels kConv;
 extern const LayoutKernels kLayout;
@@ -41,6 +42,7 @@ const KernelTable kTable = {
     .gemm = &kGemm,
     .statistics = &kStatistics,
     .movement = &kMovement,
+    .quantize = &kQuantize,
     .recurrent = &kRecurrent,
     .conv = &kConv,
     .layout = &kLayout,

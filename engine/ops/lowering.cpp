@@ -22,6 +22,7 @@ void add_pad_candidates(CandidateMap& map);
 void add_permute_candidates(CandidateMap& map);
 void add_repeat_candidates(CandidateMap& map);
 void add_slice_candidates(CandidateMap& map);
+void add_quantize_candidates(CandidateMap& map);
 void add_recurrent_candidates(CandidateMap& map);
 void add_pool_candidates(CandidateMap& map);
 void add_resize_candidates(CandidateMap& map);
@@ -40,6 +41,7 @@ CandidateMap build() {
   add_slice_candidates(map);
   add_conv_candidates(map);
   add_matmul_candidates(map);
+  add_quantize_candidates(map);
   add_recurrent_candidates(map);
   add_pool_candidates(map);
   add_resize_candidates(map);
