@@ -1,0 +1,40 @@
+# Installs ember into a folder, builds the ten-line program against it with find_package(), runs it.
+#   cmake -DBUILD=… -DSOURCE=… -DCONFIG=… -DFLAGS=… -P package_test.cmake
+set(work ${BUILD}/package_test)
+file(REMOVE_RECURSE ${work})
+
+function(run)
+  execute_process(COMMAND ${ARGN} WORKING_DIRECTORY ${SOURCE} RESULT_VARIABLE code OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  if(NOT code EQUAL 0)
+    message(FATAL_ERROR "${ARGN}: ${code}\n${output}")
+  endif()
+  set(output "${output}" PARENT_SCOPE)
+endfunction()
+
+run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${work}/prefix)
+run(${CMAKE_COMMAND} -S ${SOURCE}/tests/api/ten_lines -B ${work}/build -G Ninja -DCMAKE_BUILD_TYPE=${CONFIG}
+  -DCMAKE_PREFIX_PATH=${work}/prefix "-DCMAKE_CXX_FLAGS=${FLAGS}")
+run(${CMAKE_COMMAND} --build ${work}/build)
+set(expected "")
+foreach(program ten_lines ten_lines_shared)
+  run(${work}/build/${program})
+  message("${program}: ${output}")
+  if(NOT output MATCHES "[0-9]+ of [1-9][0-9]* channels silent")
+    message(FATAL_ERROR "${program} printed: ${output}")
+  endif()
+  if(expected AND NOT output STREQUAL expected)
+    message(FATAL_ERROR "the static and the shared library disagree")
+  endif()
+  set(expected "${output}")
+endforeach()
+run(${work}/prefix/bin/ember --version)
+
+# The README shows this very program.
+file(READ ${SOURCE}/tests/api/ten_lines/main.cpp program)
+if(EXISTS ${SOURCE}/README.md)
+  file(READ ${SOURCE}/README.md readme)
+  string(FIND "${readme}" "```cpp\n${program}```" found)
+  if(found EQUAL -1)
+    message(FATAL_ERROR "README.md does not show tests/api/ten_lines/main.cpp as it is")
+  endif()
+endif()
