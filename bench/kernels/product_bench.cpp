@@ -1,0 +1,114 @@
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <benchmark/benchmark.h>
+#include <fmt/format.h>
+
+#include "kernels/table.hpp"
+#include "ops/direct_conv.hpp"
+
+// Floating-point operations per second of matrix products and convolutions on one thread.
+
+using namespace ember;
+
+namespace {
+
+std::vector<float> numbers(std::int64_t count) {
+  std::vector<float> values(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i % 101) * 0.01F - 0.5F;
+  return values;
+}
+
+void count_flops(benchmark::State& state, double flops) {
+  state.counters["flops"] = benchmark::Counter(flops, benchmark::Counter::kIsIterationInvariantRate);
+}
+
+void gemm(benchmark::State& state, simd::Isa isa, std::int64_t m, std::int64_t k, std::int64_t n) {
+  const kernels::GemmKernels& kernels = *kernels::table(isa).gemm;
+  const std::int64_t tiles = (n + kernels.tile.columns - 1) / kernels.tile.columns;
+  const std::vector<float> a = numbers(m * k);
+  const std::vector<float> b = numbers(tiles * kernels.tile.columns * k);
+  std::vector<float> c(static_cast<std::size_t>(m * n));
+  const kernels::GemmJob job{
+      .m = m, .n = n, .k = k, .a = a.data(), .a_row = k, .b = b.data(), .c = c.data(), .c_row = n};
+  for (auto _ : state) {
+    for (std::int64_t row = 0; row < m; row += 96) kernels.run(job, row, std::min(m, row + 96), 0, tiles);
+    benchmark::ClobberMemory();
+  }
+  count_flops(state, 2.0 * static_cast<double>(m) * static_cast<double>(n * k));
+}
+
+/// Square kernel and image, padded to keep the size; depthwise where `depthwise`.
+void conv(benchmark::State& state, simd::Isa isa, std::int64_t channels, std::int64_t size,
+          std::int64_t kernel, bool depthwise) {
+  const kernels::KernelTable& table = kernels::table(isa);
+  const kernels::ConvKernels& kernels = *table.conv;
+  ops::ConvGeometry g{.batch = 1, .in_channels = channels, .out_channels = channels};
+  g.windows.rank = 2;
+  for (const std::size_t axis : {1U, 2U}) {
+    g.windows.axes[axis] = {
+        .input = size, .kernel = kernel, .output = size, .pad_begin = kernel / 2, .pad_end = kernel / 2};
+  }
+  const ops::ConvPhase phase = ops::conv_phase(g, table.block, kernels.tile.columns, false);
+  const std::vector<float> x = numbers(channels * size * size);
+  const std::vector<float> w = numbers(phase.packing.size());
+  std::vector<float> y(x.size());
+  const std::int64_t plane = size * size * table.block;
+  const std::int64_t blocks = channels / table.block;
+  kernels::ConvJob job{.channels = blocks,
+                       .channel_stride = plane,
+                       .lanes = table.block,
+                       .input = x.data(),
+                       .weights = w.data(),
+                       .output = y.data(),
+                       .blocks = blocks,
+                       .out_block = plane};
+  kernels::DepthwiseJob plane_job;
+  for (int i = 0; i < ops::kSpatialAxes; ++i) job.axes[i] = plane_job.axes[i] = phase.axes[i];
+  const std::int64_t rows = phase.axes[1].output;
+  const std::int64_t strips = rows * ops::ceil_div(phase.axes[2].output, kernels.tile.rows);
+  for (auto _ : state) {
+    if (depthwise) {
+      for (std::int64_t block = 0; block < blocks; ++block) {
+        plane_job.input = x.data() + block * plane;
+        plane_job.weights = w.data();
+        plane_job.output = y.data() + block * plane;
+        kernels.depthwise(plane_job, 0, rows);
+      }
+    } else {
+      kernels.run(job, 0, strips, 0, phase.packing.tiles());
+    }
+    benchmark::ClobberMemory();
+  }
+  count_flops(state, depthwise ? g.conv_flops() / static_cast<double>(channels) : g.conv_flops());
+}
+
+const bool kRegistered = [] {
+  for (const simd::Isa isa : simd::available_isas()) {
+    const std::string name(simd::to_string(isa));
+    struct Product {
+      std::int64_t m, k, n;
+    };
+    for (const auto& [m, k, n] : {Product{6, 256, 32}, Product{512, 512, 512}, Product{128, 784, 512},
+                                  Product{8, 1024, 1024}, Product{1, 1024, 1024}}) {
+      benchmark::RegisterBenchmark(fmt::format("gemm {}x{}x{} {}", m, k, n, name).c_str(), gemm, isa, m, k,
+                                   n);
+    }
+    struct Image {
+      std::int64_t channels, size;
+    };
+    for (const auto& [channels, size] : {Image{64, 56}, Image{128, 28}, Image{256, 14}, Image{512, 7}}) {
+      for (const std::int64_t kernel : {1, 3}) {
+        benchmark::RegisterBenchmark(
+            fmt::format("conv {0}x{0} {1}@{2} {3}", kernel, channels, size, name).c_str(), conv, isa,
+            channels, size, kernel, false);
+      }
+      benchmark::RegisterBenchmark(fmt::format("depthwise 3x3 {}@{} {}", channels, size, name).c_str(), conv,
+                                   isa, channels, size, 3, true);
+    }
+  }
+  return true;
+}();
+
+}  // namespace
