@@ -148,8 +148,11 @@ void infer_layer_normalization(InferContext& c) {
   const int axis = normalized_axis(c, c.shape(0));
   for (int i = 1; i <= 2; ++i)
     if (c.has_input(i)) require_fits(c, i);
+  if (c.op() == "RMSNormalization") {
+    c.set_output(0, c.type(1), c.shape(0));  // the scale decides
+    return;
+  }
   c.set_output(0, c.type(0), c.shape(0));
-  if (c.op() == "RMSNormalization") return;
   Shape statistics = c.shape(0);
   for (int a = axis; a < statistics.rank(); ++a) statistics = statistics.with(a, 1);
   // stash_type names the type of the statistics as ONNX numbers types: 16 is bfloat16.

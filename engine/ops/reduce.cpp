@@ -28,6 +28,12 @@ void infer_reduce(InferContext& c) {
   c.set_output(0, c.type(0), reduced_shape(c.shape(0), axes, keeps_dims(c)));
 }
 
+/// Since opset 28 logarithms of integers are no longer defined.
+void infer_log_reduce(InferContext& c) {
+  if (c.opset() >= 28) require_type(c, 0, TypeSet::Floating);
+  infer_reduce<TypeSet::Numeric>(c);
+}
+
 /// The output's shape with reduced axes kept as 1, and how many elements each output element is made of.
 struct Plan {
   Shape kept;
@@ -216,8 +222,8 @@ void add_reduce_operators(OperatorList& list) {
   add("ReduceProd", {1, 11, 13, 18}, reference_fold<Product, 1>);
   add("ReduceL1", {1, 11, 13, 18}, reference_fold<SumOfMagnitudes, 0>);
   add("ReduceL2", {1, 11, 13, 18}, reference_real<SumOfSquares, std::sqrt>);
-  add("ReduceLogSum", {1, 11, 13, 18}, reference_real<SumOf, std::log>);
-  add("ReduceLogSumExp", {1, 11, 13, 18}, reference_log_sum_exp);
+  add("ReduceLogSum", {1, 11, 13, 18, 28}, reference_real<SumOf, std::log>, infer_log_reduce);
+  add("ReduceLogSumExp", {1, 11, 13, 18, 28}, reference_log_sum_exp, infer_log_reduce);
   add("ReduceSumSquare", {1, 11, 13, 18}, reference_fold<SumOfSquares, 0>);
 }
 

@@ -15,9 +15,7 @@ namespace ember::ops {
 SoftmaxLines softmax_lines(const NodeContext& node, const Shape& shape) {
   const int rank = shape.rank();
   if (node.opset() < 13) {
-    // Flattening may also happen behind the last axis.
-    const std::int64_t given = node.integer("axis", 1);
-    const int axis = given == rank ? rank : normalize_axis(node, given, rank);
+    const int axis = normalize_axis(node, node.integer("axis", 1), rank);
     return {.outer = shape.elements(0, axis), .length = shape.elements(axis, rank), .inner = 1};
   }
   // A scalar is a line of one element.

@@ -90,6 +90,8 @@ TEST_CASE("RMSNormalization, LpNormalization, LRN, MeanVarianceNormalization") {
   const float rms = std::sqrt(12.5F);
   check_close(run_op("RMSNormalization", 23, {x, vector_of({1, 2})}, {{"epsilon", 0.0F}})[0],
               {3 / rms, 8 / rms});
+  const Tensor halves(Shape{1, 2}, std::vector<Half>{Half(3), Half(4)});
+  CHECK(run_op("RMSNormalization", 23, {halves, vector_of({1, 2})})[0].type() == DataType::Float32);
   check_close(run_op("LpNormalization", 22, {x})[0], {0.6F, 0.8F});
   check_close(run_op("LpNormalization", 1, {x}, {{"p", std::int64_t{1}}})[0], {3.0F / 7, 4.0F / 7});
   check_close(run_op("LpNormalization", 22, {vector_of({0, 0})})[0], {0, 0});

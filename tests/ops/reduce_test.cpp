@@ -69,6 +69,12 @@ TEST_CASE("every reduction") {
   CHECK(std::isnan(elements_of<float>(run_op("ReduceMax", 13, {tensor_of<float>({3}, {1, kNaN, 2})})[0])[0]));
 }
 
+TEST_CASE("logarithms of integers were dropped in opset 28") {
+  const Tensor x = tensor_of<std::int32_t>({2}, {3, 5});
+  CHECK(elements_of<std::int32_t>(run_op("ReduceLogSum", 18, {x})[0])[0] == 2);
+  CHECK_THROWS_AS(run_op("ReduceLogSum", 28, {x}), Error);
+}
+
 TEST_CASE("reductions of nothing") {
   const Tensor none(DataType::Float32, Shape{2, 0});
   const auto reduce = [&](const std::string& op) {
