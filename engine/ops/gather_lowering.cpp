@@ -1,9 +1,10 @@
 #include <algorithm>
-#include <cstring>
+#include <bit>
 #include <optional>
 #include <utility>
 #include <vector>
 
+#include "kernels/table.hpp"
 #include "ops/strided_copy.hpp"
 
 // Gather by constant indices. Computed ones have to be checked at run time, where a step cannot complain.
@@ -12,28 +13,32 @@ namespace ember::ops {
 
 namespace {
 
-/// Rows of `run` bytes picked out of an axis.
+/// Rows of `run` elements picked out of an axis.
 class GatherStep final : public Step {
  public:
   GatherStep(std::shared_ptr<const Tensor> constant, std::vector<std::int64_t> picks, std::int64_t outer,
-             std::int64_t extent, std::size_t run)
-      : constant_(std::move(constant)), picks_(std::move(picks)), outer_(outer), extent_(extent), run_(run) {}
+             std::int64_t extent, std::int64_t run, DataType type, const kernels::KernelTable& kernels)
+      : constant_(std::move(constant)),
+        picks_(std::move(picks)),
+        outer_(outer),
+        extent_(extent),
+        row_{.rows = 1, .columns = run, .from_column = 1, .to_column = 1},
+        row_bytes_(run * static_cast<std::int64_t>(size_of(type))),
+        copy_(kernels.movement->copy[std::countr_zero(size_of(type))]) {}
 
   void run(const StepContext& context) const override {
-    if (run_ == 0) return;
     const auto* from =
         static_cast<const std::byte*>(constant_ != nullptr ? constant_->raw() : context.inputs[0]);
     auto* to = static_cast<std::byte*>(context.outputs[0]);
     const auto count = static_cast<std::int64_t>(picks_.size());
     const std::int64_t rows = outer_ * count;
-    const std::int64_t per_task = std::max<std::int64_t>(65536 / static_cast<std::int64_t>(run_), 1);
-    const std::int64_t work = rows * (static_cast<std::int64_t>(run_) / 8 + 2);
+    const std::int64_t per_task = std::max<std::int64_t>(65536 / std::max<std::int64_t>(row_bytes_, 1), 1);
+    const std::int64_t work = rows * (row_bytes_ / 8 + 2);
     context.parallel.for_each((rows + per_task - 1) / per_task, work, [&](std::int64_t task, int) {
       const std::int64_t last = std::min((task + 1) * per_task, rows);
       for (std::int64_t row = task * per_task; row < last; ++row) {
         const std::int64_t source = row / count * extent_ + picks_[static_cast<std::size_t>(row % count)];
-        std::memcpy(to + static_cast<std::size_t>(row) * run_, from + static_cast<std::size_t>(source) * run_,
-                    run_);
+        copy_(from + source * row_bytes_, to + row * row_bytes_, row_);
       }
     });
   }
@@ -42,7 +47,9 @@ class GatherStep final : public Step {
   std::shared_ptr<const Tensor> constant_;
   std::vector<std::int64_t> picks_;
   std::int64_t outer_, extent_;
-  std::size_t run_;
+  kernels::Plane row_;
+  std::int64_t row_bytes_;
+  kernels::PlaneMove copy_;
 };
 
 /// The indices in [0, extent), or nullopt when one is outside (the reference says which).
@@ -78,9 +85,8 @@ LowerResult consider_gather(LowerContext& c) {
   const auto count = static_cast<std::int64_t>(picks->size());
   const auto step = common_step(*picks);
   if (!step || count == 0) {
-    const std::size_t bytes = static_cast<std::size_t>(run) * size_of(c.inputs[0].type);
-    return Lowered{
-        .step = std::make_unique<GatherStep>(shared_constant(c, 0), *std::move(picks), outer, extent, bytes)};
+    return Lowered{.step = std::make_unique<GatherStep>(shared_constant(c, 0), *std::move(picks), outer,
+                                                        extent, run, c.inputs[0].type, c.kernels())};
   }
   BoxCopy box{.axes = {{outer, extent * run, count * run}, {count, *step * run, run}, {run, 1, 1}},
               .from_offset = picks->front() * run};
