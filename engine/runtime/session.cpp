@@ -44,6 +44,18 @@ std::vector<std::string> names_of(const graph::Graph& graph, const std::vector<g
   return names;
 }
 
+/// Every extent but the batch (axis 0) is fixed by the model or by `given`.
+bool shapes_decided(const graph::Graph& graph, const std::map<std::string, Shape>& given) {
+  return std::ranges::all_of(graph.inputs, [&](graph::ValueId id) {
+    const auto& dims = graph.value(id).dims;
+    if (given.contains(graph.value(id).name)) return true;
+    if (!dims.has_value()) return false;
+    const auto open = std::ranges::find_if(dims->begin() + (dims->empty() ? 0 : 1), dims->end(),
+                                           [](const graph::Dim& dim) { return dim.size < 0; });
+    return open == dims->end();
+  });
+}
+
 }  // namespace
 
 Session::Impl::Impl(const Model& model, SessionOptions wanted, std::vector<runtime::ProbePoint> points)
@@ -67,7 +79,15 @@ Session::Impl::Impl(const Model& model, SessionOptions wanted, std::vector<runti
     const int threads = options.threads == 0 ? runtime::available_processors() : options.threads;
     if (threads > 1) arena = std::make_shared<ThreadArena>(threads);
   }
-  reshape(options.input_shapes);
+  input_shapes = options.input_shapes;
+  // Errors in shapes should come now rather than in the first run. But an image size that the model leaves
+  // open is not guessed: such a network is compiled when its shapes arrive.
+  if (shapes_decided(*graph, input_shapes)) reshape({});
+}
+
+runtime::Execution& Session::Impl::ready() {
+  if (!execution.has_value()) reshape({});
+  return *execution;
 }
 
 void Session::Impl::add_observers(const Model& model) {
@@ -107,14 +127,15 @@ void Session::Impl::reshape(const std::map<std::string, Shape>& wanted) {
 }
 
 void Session::Impl::run() {
+  runtime::Execution& network = ready();
   const FlushSubnormals flush;
   runtime::StepTimes* measured = options.profile ? &times : nullptr;
   if (arena == nullptr) {
     SerialParallel serial;
-    execution->run(serial, probe_pointers, measured);
+    network.run(serial, probe_pointers, measured);
   } else {
     runtime::ArenaParallel parallel(arena->threads());
-    arena->get().execute([&] { execution->run(parallel, probe_pointers, measured); });
+    arena->get().execute([&] { network.run(parallel, probe_pointers, measured); });
   }
 }
 
@@ -146,7 +167,7 @@ TensorMap Session::run(const TensorMap& inputs) {
                  .tensor = name,
                  .cure = "give a tensor for every input"});
   }
-  if (shapes != impl_->input_shapes) impl_->reshape(shapes);
+  if (!impl_->execution.has_value() || shapes != impl_->input_shapes) impl_->reshape(shapes);
   for (const auto& [name, tensor] : inputs) {
     const TensorView to = input(name);
     if (to.type() != tensor.type()) {
@@ -163,12 +184,10 @@ TensorMap Session::run(const TensorMap& inputs) {
   return outputs;
 }
 
-TensorView Session::input(const std::string& name) {
-  return impl_->execution->input(impl_->input_index(name));
-}
+TensorView Session::input(const std::string& name) { return impl_->ready().input(impl_->input_index(name)); }
 void Session::run() { impl_->run(); }
 ConstTensorView Session::output(const std::string& name) const {
-  return impl_->execution->output(impl_->output_index(name));
+  return impl_->ready().output(impl_->output_index(name));
 }
 void Session::reshape(const std::map<std::string, Shape>& input_shapes) { impl_->reshape(input_shapes); }
 
@@ -177,7 +196,7 @@ const std::vector<std::string>& Session::output_names() const { return impl_->ou
 
 std::vector<ProfileEntry> Session::profile() const {
   std::vector<ProfileEntry> entries;
-  const auto& steps = impl_->execution->plan().steps;
+  const auto& steps = impl_->ready().plan().steps;
   for (std::size_t at = 0; at < steps.size(); ++at) {
     const plan::PlannedStep& step = steps[at];
     entries.push_back(
@@ -194,10 +213,10 @@ std::vector<ProfileEntry> Session::profile() const {
 }
 
 void Session::reset_profile() { impl_->times = {}; }
-std::size_t Session::arena_bytes() const { return impl_->execution->plan().arena_bytes; }
+std::size_t Session::arena_bytes() const { return impl_->ready().plan().arena_bytes; }
 double Session::flops() const {
   double total = 0;
-  for (const plan::PlannedStep& step : impl_->execution->plan().steps) total += step.flops;
+  for (const plan::PlannedStep& step : impl_->ready().plan().steps) total += step.flops;
   return total;
 }
 std::string Session::isa() const { return std::string(simd::to_string(impl_->isa)); }

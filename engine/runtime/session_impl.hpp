@@ -21,6 +21,8 @@ struct Session::Impl {
   Impl(const Model& model, SessionOptions options, std::vector<runtime::ProbePoint> probes = {});
 
   void run();
+  /// The compiled network; compiles for the shapes known so far if that has not happened yet.
+  runtime::Execution& ready();
   void reshape(const std::map<std::string, Shape>& input_shapes);
   [[nodiscard]] std::size_t input_index(const std::string& name) const;
   [[nodiscard]] std::size_t output_index(const std::string& name) const;
@@ -35,8 +37,8 @@ struct Session::Impl {
   std::vector<bool> probe_plain;
   std::map<std::string, Shape> input_shapes;
   std::vector<std::string> input_names, output_names;
-  std::shared_ptr<ThreadArena> arena;  ///< null with one thread
-  std::optional<runtime::Execution> execution;
+  std::shared_ptr<ThreadArena> arena;           ///< null with one thread
+  std::optional<runtime::Execution> execution;  ///< empty until the shapes are known; see ready()
   runtime::StepTimes times;
 
  private:

@@ -37,9 +37,11 @@ struct SessionOptions {
   int threads = 1;
   /// Run in the caller's tbb::task_arena instead of an own one.
   std::shared_ptr<ThreadArena> arena;
-  /// Shapes for inputs whose extents the model leaves open (open extents default to 1), or to
-  /// override the batch size. Shapes given later to run() may differ: each distinct combination is
-  /// planned once, the most recent few are kept.
+  /// Shapes for inputs whose extents the model leaves open, or to override the batch size. An open
+  /// batch (axis 0) is 1 by default; if another extent is open and not given here, the network is
+  /// compiled when its shapes arrive (run(inputs), reshape()), and until then such extents count as 1. Shapes
+  /// given later to run() may differ: each distinct combination is planned once, the most recent few are
+  /// kept.
   std::map<std::string, Shape> input_shapes;
   /// Borrowed; must outlive the session.
   std::vector<Observer*> observers;
