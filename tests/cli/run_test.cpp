@@ -39,8 +39,9 @@ struct Run : Shell {
 }  // namespace
 
 TEST_CASE_FIXTURE(Run, "run: writes every output") {
-  for (const char* arguments : {"--input x=x.npy", "--input x.npy", "--input x.npy --threads 2",
-                                "--input=x.npy --reference", "--input x.npy --disable-pass constant_folding"}) {
+  for (const char* arguments :
+       {"--input x=x.npy", "--input x.npy", "--input x.npy --threads 2", "--input=x.npy --reference",
+        "--input x.npy --disable-pass constant_folding"}) {
     CAPTURE(arguments);
     const Outcome outcome = ember(std::string("run m.onnx --output-dir out ") + arguments);
     CHECK_MESSAGE(outcome.status == 0, outcome.err);
