@@ -116,7 +116,7 @@ void add_activation_operators(OperatorList& list) {
                     .infer = infer_activation,
                     .reference = reference_activation});
   };
-  add("Celu", {12});
+  add("Celu", {12, 28});
   add("Elu", {6, 22});
   add("Gelu", {20}, check_gelu);
   add("HardSigmoid", {6, 22});

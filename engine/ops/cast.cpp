@@ -55,7 +55,7 @@ CastFunction cast_function(const NodeContext& node, DataType from, DataType to) 
 
 void add_cast_operators(OperatorList& list) {
   list.push_back({.name = "Cast",
-                  .versions = {6, 9, 13, 19, 21, 23, 24, 25},
+                  .versions = {6, 9, 13, 19, 21, 23, 24, 25, 28},
                   .check = check_cast,
                   .infer = infer_cast,
                   .reference = reference_cast});

@@ -228,7 +228,7 @@ void add_constant_operators(OperatorList& list) {
                   .reference = reference_eye_like,
                   .flops = no_flops});
   list.push_back({.name = "OneHot",
-                  .versions = {9, 11},
+                  .versions = {9, 11, 28},
                   .infer = infer_one_hot,
                   .reference = reference_one_hot,
                   .flops = no_flops});

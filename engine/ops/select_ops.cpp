@@ -195,7 +195,7 @@ void reference_cumsum(EvalContext& c) {
 
 void add_select_operators(OperatorList& list) {
   list.push_back({.name = "Compress",
-                  .versions = {9, 11},
+                  .versions = {9, 11, 28},
                   .infer = infer_compress,
                   .reference = reference_compress,
                   .flops = no_flops});
@@ -207,7 +207,7 @@ void add_select_operators(OperatorList& list) {
                   .reference = reference_nonzero,
                   .flops = no_flops});
   list.push_back({.name = "ReverseSequence",
-                  .versions = {10},
+                  .versions = {10, 28},
                   .infer = infer_reverse_sequence,
                   .reference = reference_reverse_sequence,
                   .flops = no_flops});
