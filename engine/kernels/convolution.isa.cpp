@@ -27,7 +27,7 @@ class StripRunner {
     weights_ = job.weights + tile * job.channels * kernel * row;
     output_ = tile * kBlocksPerTile * job.out_block;
 
-    work_.levels[0] = {job.channels, job.channel_stride, kernel * row};
+    channels_ = {job.channels, job.channel_stride, kernel * row};
     work_.a_row = width_.in_step * width_.in_stride;
     work_.x_row = width_.in_step;
     work_.x_tap = width_.tap_step;
@@ -52,8 +52,8 @@ class StripRunner {
     input_row_ = job_.input + (d.position + d.begin * depth.tap_step) * depth.in_stride +
                  (h.position + h.begin * height.tap_step) * height.in_stride;
     work_.b = weights_ + d.begin * tap_rows_[0] + h.begin * tap_rows_[1];
-    work_.levels[1] = {d.count, depth.tap_step * depth.in_stride, tap_rows_[0]};
-    work_.levels[2] = {h.count, height.tap_step * height.in_stride, tap_rows_[1]};
+    depth_ = {d.count, depth.tap_step * depth.in_stride, tap_rows_[0]};
+    height_ = {h.count, height.tap_step * height.in_stride, tap_rows_[1]};
     output_row_ = output_ + at_depth * depth.out_stride + at_height * height.out_stride;
   }
 
@@ -68,12 +68,12 @@ class StripRunner {
       work_.a = input_row_;
       work_.a_step = 1;
       work_.depth = job_.lanes;
-      work_.levels[3] = {width_.taps, 0, tap_rows_[2]};
+      set_levels({width_.taps, 0, tap_rows_[2]}, true);
     } else {
       work_.a = input_row_ + x * width_.in_stride;
       work_.a_step = inner_step_;
       work_.depth = inner_depth_;
-      work_.levels[3] = inner_;
+      set_levels(inner_, false);
     }
     register_tile(pixels, vectors_, bordered)(work_);
   }
@@ -93,11 +93,23 @@ class StripRunner {
     }
   }
 
+  /// Loops that run once are moved outermost, where they cost nothing. That of the width stays innermost
+  /// at a border, which is where tiles look for it.
+  void set_levels(const TileLevel& width, bool bordered) {
+    const TileLevel all[] = {channels_, depth_, height_, width};
+    int at = 3;
+    if (bordered) work_.levels[at--] = width;
+    for (int i = bordered ? 2 : 3; i >= 0; --i) {
+      if (all[i].count != 1) work_.levels[at--] = all[i];
+    }
+    while (at >= 0) work_.levels[at--] = {1, 0, 0};
+  }
+
   const ConvJob& job_;
   const ConvAxis& width_;
   TileWork work_;
   std::int64_t tap_rows_[3] = {};  ///< floats of packed weights per tap of each axis
-  TileLevel inner_;
+  TileLevel channels_, depth_, height_, inner_;
   std::int64_t inner_depth_ = 0;
   std::int64_t inner_step_ = 0;
   Interior interior_;

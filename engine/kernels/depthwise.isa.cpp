@@ -10,10 +10,14 @@ void run_depthwise(const DepthwiseJob& job, std::int64_t row_begin, std::int64_t
 
 namespace {
 
+/// What positions outside the input read as.
+constexpr float kZeros[kBlock] = {};
+
 /// Some neighbouring outputs of a row, one vector of channels.
 struct RowWork {
   const ConvAxis* axes = nullptr;
   AxisTaps depth, height;
+  Interior interior;               ///< outputs whose taps along the width all lie on the input
   const float* input = nullptr;    ///< of the first tap on the input, at width position 0
   const float* weights = nullptr;  ///< of that tap row
   const TileEpilogue* epilogue = nullptr;
@@ -67,14 +71,16 @@ EMBER_INLINE void general_outputs(const RowWork& w, std::int64_t first, std::int
   finish_outputs<kCount>(w, sums, first);
 }
 
-/// kCount outputs whose kTaps neighbouring taps all lie on the input: each input is loaded once.
-template <int kTaps, int kInStep, int kCount>
+/// kCount outputs with kTaps neighbouring taps: each input is loaded once. Bordered ones check every
+/// position against the input.
+template <int kTaps, int kInStep, int kCount, bool kBordered>
 EMBER_INLINE void dense_outputs(const RowWork& w, std::int64_t first) {
   Vec sums[kCount];
 #pragma GCC unroll 8
   for (int i = 0; i < kCount; ++i) sums[i] = w.bias;
   const ConvAxis& width = w.axes[2];
-  const float* row = w.input + (first * kInStep + width.in_offset) * kBlock;
+  const std::int64_t position = first * kInStep + width.in_offset;
+  const float* row = w.input + position * kBlock;
   for (std::int64_t d = 0; d < w.depth.count; ++d) {
     for (std::int64_t h = 0; h < w.height.count; ++h) {
       const float* x =
@@ -85,7 +91,9 @@ EMBER_INLINE void dense_outputs(const RowWork& w, std::int64_t first) {
       for (int t = 0; t < kTaps; ++t) weight[t] = load(weights + t * kBlock);
 #pragma GCC unroll 32
       for (int i = 0; i < (kCount - 1) * kInStep + kTaps; ++i) {
-        const Vec value = load(x + i * kBlock);
+        const bool inside =
+            !kBordered || static_cast<std::uint64_t>(position + i) < static_cast<std::uint64_t>(width.input);
+        const Vec value = load(inside ? x + i * kBlock : kZeros);
 #pragma GCC unroll 8
         for (int t = 0; t < kTaps; ++t) {
           if (i >= t && (i - t) % kInStep == 0 && (i - t) / kInStep < kCount)
@@ -97,31 +105,44 @@ EMBER_INLINE void dense_outputs(const RowWork& w, std::int64_t first) {
   finish_outputs<kCount>(w, sums, first);
 }
 
+template <int kTaps, int kInStep, int kCount>
+EMBER_INLINE void dense_or_bordered(const RowWork& w, std::int64_t first) {
+  if (first >= w.interior.begin && first + kCount <= w.interior.end)
+    dense_outputs<kTaps, kInStep, kCount, false>(w, first);
+  else dense_outputs<kTaps, kInStep, kCount, true>(w, first);
+}
+
+/// A whole row. Widths are multiples of 7 more often than not.
 template <int kTaps, int kInStep>
-void dense_row(const RowWork& w, std::int64_t begin, std::int64_t end) {
-  constexpr int kMany = kTaps > 3 ? 6 : 8;
-  for (; end - begin >= kMany; begin += kMany) dense_outputs<kTaps, kInStep, kMany>(w, begin);
-  for (; end - begin >= 3; begin += 3) dense_outputs<kTaps, kInStep, 3>(w, begin);
-  for (; begin < end; ++begin) dense_outputs<kTaps, kInStep, 1>(w, begin);
+void dense_row(const RowWork& w) {
+  const std::int64_t end = w.axes[2].output;
+  std::int64_t at = 0;
+  for (; end - at >= 7; at += 7) dense_or_bordered<kTaps, kInStep, 7>(w, at);
+  for (; end - at >= 3; at += 3) dense_or_bordered<kTaps, kInStep, 3>(w, at);
+  for (; at < end; ++at) dense_or_bordered<kTaps, kInStep, 1>(w, at);
 }
 
-void general_row(const RowWork& w, std::int64_t begin, std::int64_t end) {
-  const std::int64_t taps = w.axes[2].taps;
-  for (; end - begin >= 8; begin += 8) general_outputs<8>(w, begin, 0, taps);
-  for (; end - begin >= 3; begin += 3) general_outputs<3>(w, begin, 0, taps);
-  for (; begin < end; ++begin) general_outputs<1>(w, begin, 0, taps);
-}
-
-void border_row(const RowWork& w, std::int64_t begin, std::int64_t end) {
+void border_outputs(const RowWork& w, std::int64_t begin, std::int64_t end) {
   for (; begin < end; ++begin) {
     const AxisTaps taps = taps_at(w.axes[2], begin);
     general_outputs<1>(w, begin, taps.begin, taps.begin + taps.count);
   }
 }
 
-using RowFunction = void (*)(const RowWork&, std::int64_t, std::int64_t);
+void general_row(const RowWork& w) {
+  const std::int64_t taps = w.axes[2].taps;
+  const std::int64_t end = w.interior.end;
+  std::int64_t at = w.interior.begin;
+  border_outputs(w, 0, at);
+  for (; end - at >= 8; at += 8) general_outputs<8>(w, at, 0, taps);
+  for (; end - at >= 3; at += 3) general_outputs<3>(w, at, 0, taps);
+  for (; at < end; ++at) general_outputs<1>(w, at, 0, taps);
+  border_outputs(w, end, w.axes[2].output);
+}
 
-RowFunction inner_function(const ConvAxis& width) {
+using RowFunction = void (*)(const RowWork&);
+
+RowFunction row_function(const ConvAxis& width) {
   if (width.tap_step != 1 || width.in_stride != kBlock) return general_row;
   if (width.taps == 3 && width.in_step == 1) return dense_row<3, 1>;
   if (width.taps == 3 && width.in_step == 2) return dense_row<3, 2>;
@@ -136,12 +157,12 @@ void run_depthwise(const DepthwiseJob& job, std::int64_t row_begin, std::int64_t
   const ConvAxis& depth = job.axes[0];
   const ConvAxis& height = job.axes[1];
   const ConvAxis& width = job.axes[2];
-  const Interior interior = interior_of(width);
-  const RowFunction inner = inner_function(width);
+  const RowFunction run_row = row_function(width);
   const TileEpilogue epilogue(job.epilogue.before, job.epilogue.after);
   RowWork w;
   w.axes = job.axes;
   w.epilogue = &epilogue;
+  w.interior = interior_of(width);
   for (std::int64_t row = row_begin; row < row_end; ++row) {
     const std::int64_t at_depth = row / height.output;
     const std::int64_t at_height = row % height.output;
@@ -158,9 +179,7 @@ void run_depthwise(const DepthwiseJob& job, std::int64_t row_begin, std::int64_t
       w.output = job.output + out + lane;
       w.residual = job.epilogue.residual == nullptr ? nullptr : job.epilogue.residual + out + lane;
       w.channel = job.channel + lane;
-      border_row(w, 0, interior.begin);
-      inner(w, interior.begin, interior.end);
-      border_row(w, interior.end, width.output);
+      run_row(w);
     }
   }
 }

@@ -50,21 +50,31 @@ void tile(const TileWork& w) {
   const std::int64_t a_row = w.a_row;
   const std::int64_t a_step = w.a_step;
   const TileLevel* level = w.levels;
-  for (std::int64_t i0 = 0; i0 < level[0].count; ++i0) {
-    for (std::int64_t i1 = 0; i1 < level[1].count; ++i1) {
-      for (std::int64_t i2 = 0; i2 < level[2].count; ++i2) {
-        for (std::int64_t i3 = 0; i3 < level[3].count; ++i3) {
-          const float* a =
-              w.a + i0 * level[0].a_step + i1 * level[1].a_step + i2 * level[2].a_step + i3 * level[3].a_step;
-          const float* b =
-              w.b + i0 * level[0].b_step + i1 * level[1].b_step + i2 * level[2].b_step + i3 * level[3].b_step;
+  // Pointers that walk, rather than indices that multiply: the inner loop is short in a convolution.
+  const float* a0 = w.a;
+  const float* b0 = w.b;
+  for (std::int64_t i0 = level[0].count; i0 > 0; --i0, a0 += level[0].a_step, b0 += level[0].b_step) {
+    const float* a1 = a0;
+    const float* b1 = b0;
+    for (std::int64_t i1 = level[1].count; i1 > 0; --i1, a1 += level[1].a_step, b1 += level[1].b_step) {
+      const float* a2 = a1;
+      const float* b2 = b1;
+      for (std::int64_t i2 = level[2].count; i2 > 0; --i2, a2 += level[2].a_step, b2 += level[2].b_step) {
+        const float* a3 = a2;
+        const float* b3 = b2;
+        std::int64_t x = w.x;
+        const std::int64_t inner_a = level[3].a_step;
+        const std::int64_t inner_b = level[3].b_step;
+        for (std::int64_t i3 = level[3].count; i3 > 0; --i3, a3 += inner_a, b3 += inner_b, x += w.x_tap) {
+          const float* a = a3;
+          const float* b = b3;
           const float* rows[kRows];
           if constexpr (kBordered) {
-            std::int64_t x = w.x + i3 * w.x_tap;
 #pragma GCC unroll 16
-            for (int r = 0; r < kRows; ++r, x += w.x_row) {
-              const bool inside = static_cast<std::uint64_t>(x) < static_cast<std::uint64_t>(w.x_limit);
-              rows[r] = inside ? a + x * w.x_pixel : kZeros;
+            for (int r = 0; r < kRows; ++r) {
+              const std::int64_t at = x + r * w.x_row;
+              const bool inside = static_cast<std::uint64_t>(at) < static_cast<std::uint64_t>(w.x_limit);
+              rows[r] = inside ? a + at * w.x_pixel : kZeros;
             }
           }
 #pragma GCC unroll 1
