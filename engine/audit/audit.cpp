@@ -5,8 +5,12 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <span>
+#include <string>
 #include <string_view>
 #include <utility>
+#include <variant>
+#include <vector>
 
 #include <fmt/format.h>
 

@@ -3,6 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
+#include <span>
+#include <type_traits>
+#include <utility>
 
 #include <fmt/format.h>
 

@@ -23,44 +23,104 @@ struct Rule {
         saturated_from(broadcast(rule.saturated_from)) {}
 };
 
-/// Totals of one chunk, per lane.
-struct Partial {
-  Vec fired, saturated, not_finite;
-  Vec pre_min, pre_max, pre_sum, pre_sum_squares;
-  Vec out_min, out_max, out_sum, out_sum_squares, out_sum_abs;
+/// Minimum, maximum and sums, per lane.
+struct Moments {
+  Vec min = broadcast(__builtin_inff());
+  Vec max = broadcast(-__builtin_inff());
+  Vec sum = broadcast(0.0F);
+  Vec sum_squares = broadcast(0.0F);
 
-  EMBER_INLINE Partial() {
-    const Vec zero = broadcast(0.0F);
-    fired = saturated = not_finite = zero;
-    pre_sum = pre_sum_squares = out_sum = out_sum_squares = out_sum_abs = zero;
-    pre_min = out_min = broadcast(__builtin_inff());
-    pre_max = out_max = broadcast(-__builtin_inff());
+  /// Every lane counts.
+  EMBER_INLINE void add(Vec x) {
+    min = at_most(x, min);
+    max = at_least(x, max);
+    sum = sum + x;
+    sum_squares = fmadd(x, x, sum_squares);
   }
-
-  /// x before and y after the activation; lanes that are not valid are left out.
-  EMBER_INLINE void add(Vec x, Vec y, Mask valid, const Rule& rule) {
-    const Vec zero = broadcast(0.0F);
-    const Vec one = broadcast(1.0F);
+  /// Lanes outside of the mask are left out.
+  EMBER_INLINE void add(Vec x, Mask counted) {
     const Vec infinity = broadcast(__builtin_inff());
-    const Mask finite = valid & (abs(x) <= broadcast(kLargest));
-    const Mask is_fired = finite & (x > rule.fired_above) & (x < rule.fired_below);
-    const Mask is_saturated = finite & ((x <= rule.saturated_up_to) | (x >= rule.saturated_from));
-    fired = fired + select(is_fired, one, zero);
-    saturated = saturated + select(is_saturated, one, zero);
-    not_finite = not_finite + select(finite, zero, select(valid, one, zero));
-    const Vec pre = select(finite, x, zero);
-    pre_min = at_most(select(finite, x, infinity), pre_min);
-    pre_max = at_least(select(finite, x, -infinity), pre_max);
-    pre_sum = pre_sum + pre;
-    pre_sum_squares = fmadd(pre, pre, pre_sum_squares);
-    const Vec out = select(finite, y, zero);
-    out_min = at_most(select(finite, y, infinity), out_min);
-    out_max = at_least(select(finite, y, -infinity), out_max);
-    out_sum = out_sum + out;
-    out_sum_squares = fmadd(out, out, out_sum_squares);
-    out_sum_abs = out_sum_abs + abs(out);
+    min = at_most(select(counted, x, infinity), min);
+    max = at_least(select(counted, x, -infinity), max);
+    const Vec value = select(counted, x, broadcast(0.0F));
+    sum = sum + value;
+    sum_squares = fmadd(value, value, sum_squares);
   }
 };
+
+/// Totals of one chunk, per lane.
+struct Partial {
+  Vec fired = broadcast(0.0F);
+  Vec saturated = broadcast(0.0F);
+  Vec not_finite = broadcast(0.0F);
+  Moments pre, out;
+  Vec out_sum_abs = broadcast(0.0F);
+};
+
+/// The rows of a chunk: row r is the vector at pre + r · stride, and its activation that at out + r · kLanes.
+struct Chunk {
+  const float* pre;
+  std::int64_t stride;
+  const float* out;
+  std::int64_t rows;
+};
+
+EMBER_INLINE Mask is_finite(Vec x) { return abs(x) <= broadcast(kLargest); }
+
+// Counts and moments are separate passes over the chunk, which is in L1: together they would not fit the
+// registers. Values are nearly always finite, so the moments are taken without masks when the counts show it.
+
+EMBER_INLINE void count(const Chunk& chunk, Mask valid, const Rule& rule, Partial& partial) {
+  const Vec zero = broadcast(0.0F);
+  const Vec one = broadcast(1.0F);
+  const Vec each = select(valid, one, zero);
+  for (std::int64_t r = 0; r < chunk.rows; ++r) {
+    const Vec x = load(chunk.pre + r * chunk.stride);
+    const Mask finite = is_finite(x);
+    const Mask fired = finite & (x > rule.fired_above) & (x < rule.fired_below);
+    const Mask saturated = finite & ((x <= rule.saturated_up_to) | (x >= rule.saturated_from));
+    partial.fired = partial.fired + select(fired, each, zero);
+    partial.saturated = partial.saturated + select(saturated, each, zero);
+    partial.not_finite = partial.not_finite + select(finite, zero, each);
+  }
+}
+
+EMBER_INLINE void add_moments(const Chunk& chunk, Partial& partial) {
+  for (std::int64_t r = 0; r < chunk.rows; ++r) {
+    const Vec out = load(chunk.out + r * kLanes);
+    partial.pre.add(load(chunk.pre + r * chunk.stride));
+    partial.out.add(out);
+    partial.out_sum_abs = partial.out_sum_abs + abs(out);
+  }
+}
+
+EMBER_INLINE void add_finite_moments(const Chunk& chunk, Mask valid, Partial& partial) {
+  for (std::int64_t r = 0; r < chunk.rows; ++r) {
+    const Vec pre = load(chunk.pre + r * chunk.stride);
+    const Vec out = load(chunk.out + r * kLanes);
+    const Mask counted = valid & is_finite(pre);
+    partial.pre.add(pre, counted);
+    partial.out.add(out, counted);
+    partial.out_sum_abs = partial.out_sum_abs + select(counted, abs(out), broadcast(0.0F));
+  }
+}
+
+/// The first n lanes.
+EMBER_INLINE Mask first_lanes_valid(std::int64_t n) {
+  float index[kLanes];
+  for (std::int64_t i = 0; i < kLanes; ++i) index[i] = static_cast<float>(i);
+  return load(index) < broadcast(static_cast<float>(n));
+}
+
+/// The totals of a chunk of which the first `lanes` lanes of each row count.
+Partial totals(const Chunk& chunk, std::int64_t lanes, const Rule& rule) {
+  const Mask valid = first_lanes_valid(lanes);
+  Partial partial;
+  count(chunk, valid, rule, partial);
+  if (lanes == kLanes && xsimd::all(partial.not_finite == broadcast(0.0F))) add_moments(chunk, partial);
+  else add_finite_moments(chunk, valid, partial);
+  return partial;
+}
 
 /// Where the lanes of a chunk go: lane i to channel i of the target (step 1), or all to one channel (step 0).
 struct Lanes {
@@ -100,14 +160,14 @@ void flush(const Partial& partial, Lanes lanes, StatisticsBlock& block, std::int
   join_sum(partial.fired, sample.fired, lanes);
   join_sum(partial.saturated, sample.saturated, lanes);
   join_sum(partial.not_finite, block.not_finite + lane, lanes);
-  join_min(partial.pre_min, block.pre_min + lane, lanes);
-  join_max(partial.pre_max, block.pre_max + lane, lanes);
-  join_sum(partial.pre_sum, block.pre_sum + lane, lanes);
-  join_sum(partial.pre_sum_squares, block.pre_sum_squares + lane, lanes);
-  join_min(partial.out_min, block.out_min + lane, lanes);
-  join_max(partial.out_max, block.out_max + lane, lanes);
-  join_sum(partial.out_sum, block.out_sum + lane, lanes);
-  join_sum(partial.out_sum_squares, block.out_sum_squares + lane, lanes);
+  join_min(partial.pre.min, block.pre_min + lane, lanes);
+  join_max(partial.pre.max, block.pre_max + lane, lanes);
+  join_sum(partial.pre.sum, block.pre_sum + lane, lanes);
+  join_sum(partial.pre.sum_squares, block.pre_sum_squares + lane, lanes);
+  join_min(partial.out.min, block.out_min + lane, lanes);
+  join_max(partial.out.max, block.out_max + lane, lanes);
+  join_sum(partial.out.sum, block.out_sum + lane, lanes);
+  join_sum(partial.out.sum_squares, block.out_sum_squares + lane, lanes);
   join_sum(partial.out_sum_abs, block.out_sum_abs + lane, lanes);
 }
 
@@ -123,44 +183,11 @@ void finish_sample(const SampleCounts& sample, std::int64_t channels, std::int64
 
 EMBER_INLINE std::int64_t smaller(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
 
-/// The first n lanes.
-EMBER_INLINE Mask first_lanes_valid(std::int64_t n) {
-  float index[kLanes];
-  for (std::int64_t i = 0; i < kLanes; ++i) index[i] = static_cast<float>(i);
-  return load(index) < broadcast(static_cast<float>(n));
-}
-
-/// A chunk of `rows` rows, a channel per lane.
-Partial chunk_of_rows(const float* x, const float* out, std::int64_t rows, std::int64_t stride,
-                      std::int64_t channels, const Rule& rule) {
-  Partial partial;
-  const Mask valid = first_lanes_valid(kLanes);  // flush() drops the lanes beyond `channels`
-  if (channels == kLanes) {
-    for (std::int64_t r = 0; r < rows; ++r) {
-      partial.add(load(x + r * stride), load(out + r * kLanes), valid, rule);
-    }
-  } else {
-    for (std::int64_t r = 0; r < rows; ++r) {
-      partial.add(load_partial(x + r * stride, channels), load(out + r * kLanes), valid, rule);
-    }
-  }
-  return partial;
-}
-
-/// A chunk of n contiguous positions of one channel.
-Partial chunk_of_channel(const float* x, const float* out, std::int64_t n, const Rule& rule) {
-  Partial partial;
-  const Mask all = first_lanes_valid(kLanes);
-  std::int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) partial.add(load(x + i), load(out + i), all, rule);
-  if (i < n) partial.add(load_partial(x + i, n - i), load(out + i), first_lanes_valid(n - i), rule);
-  return partial;
-}
-
 /// `channels` <= kLanes channels from column `first` of the source on.
 void accumulate_rows(const StatisticsSource& source, std::int64_t first, std::int64_t channels,
                      const Activation& activation, const Rule& rule, StatisticsBlock& block,
                      std::int64_t lane) {
+  alignas(64) float pre[kChunk * kLanes];
   alignas(64) float out[kChunk * kLanes] = {};
   for (std::int64_t s = 0; s < source.samples; ++s) {
     SampleCounts sample;
@@ -171,8 +198,17 @@ void accumulate_rows(const StatisticsSource& source, std::int64_t first, std::in
         const std::int64_t rows = smaller(kChunk, source.positions - p);
         apply_rows(activation, x, out, rows, channels, source.position_stride, kLanes,
                    source.first_channel + first);
-        flush(chunk_of_rows(x, out, rows, source.position_stride, channels, rule), {channels, 1}, block, lane,
-              sample);
+        Chunk chunk = {x, source.position_stride, out, rows};
+        if (channels < kLanes) {
+          // Whole vectors would read beyond the row.
+          for (std::int64_t r = 0; r < rows; ++r) {
+            store(pre + r * kLanes, load_partial(x + r * source.position_stride, channels));
+          }
+          chunk.pre = pre;
+          chunk.stride = kLanes;
+        }
+        // Lanes beyond `channels` hold zeros, and flush() drops them.
+        flush(totals(chunk, kLanes, rule), {channels, 1}, block, lane, sample);
       }
     }
     finish_sample(sample, channels, source.groups * source.positions, block, lane);
@@ -188,9 +224,17 @@ void accumulate_channel(const StatisticsSource& source, const Activation& activa
     for (std::int64_t g = 0; g < source.groups; ++g) {
       const float* group = source.data + s * source.sample_stride + g * source.group_stride;
       for (std::int64_t p = 0; p < source.positions; p += kChunk * kLanes) {
+        const float* x = group + p;
         const std::int64_t n = smaller(kChunk * kLanes, source.positions - p);
-        apply_channel(activation, group + p, out, n, source.first_channel);
-        flush(chunk_of_channel(group + p, out, n, rule), {kLanes, 0}, block, lane, sample);
+        const std::int64_t rows = n / kLanes;
+        apply_channel(activation, x, out, n, source.first_channel);
+        if (rows > 0) flush(totals({x, kLanes, out, rows}, kLanes, rule), {kLanes, 0}, block, lane, sample);
+        if (rows * kLanes < n) {
+          alignas(64) float last[kLanes];
+          store(last, load_partial(x + rows * kLanes, n - rows * kLanes));
+          const Chunk rest = {last, kLanes, out + rows * kLanes, 1};
+          flush(totals(rest, n - rows * kLanes, rule), {kLanes, 0}, block, lane, sample);
+        }
       }
     }
     finish_sample(sample, 1, source.groups * source.positions, block, lane);
