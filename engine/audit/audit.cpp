@@ -17,6 +17,7 @@
 #include "audit/channel_axis.hpp"
 #include "audit/channel_watch.hpp"
 #include "audit/feed.hpp"
+#include "audit/fingerprint.hpp"
 #include "audit/judge.hpp"
 #include "core/sha256.hpp"
 #include "ops/activation_pattern.hpp"
@@ -176,8 +177,13 @@ class Auditor {
   }
 
   void judge_all() {
+    const auditing::Fingerprinter fingerprints(*graph_, patterns_);
     for (std::size_t i = 0; i < patterns_.size(); ++i) {
-      report_.layer_reports.push_back(layer_of(*graph_, patterns_[i], *watches_[i]));
+      LayerReport layer = layer_of(*graph_, patterns_[i], *watches_[i]);
+      layer.fingerprint = fingerprints.layer(i);
+      const std::vector<std::string> names = fingerprints.channels(i, watches_[i]->channels());
+      for (std::size_t c = 0; c < names.size(); ++c) layer.channels[c].fingerprint = names[c];
+      report_.layer_reports.push_back(std::move(layer));
     }
     const auditing::Standards standards{.alpha = 1.0 - options_.confidence,
                                         .channels = report_.channels(),

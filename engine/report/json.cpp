@@ -21,6 +21,7 @@ Json moments(double min, double max, double sum, double sum_squares) {
 Json channel_json(const ChannelReport& channel) {
   const ChannelStatistics& s = channel.statistics;
   Json json = {{"index", channel.index},
+               {"fingerprint", channel.fingerprint},
                {"verdict", to_string(channel.verdict)},
                {"samples", s.samples},
                {"samples_fired", s.samples_fired},
@@ -50,7 +51,8 @@ Json counts(const Counted& counted, std::int64_t channels) {
 }
 
 Json layer_json(const LayerReport& layer) {
-  Json json = {{"node", layer.node}, {"op", layer.op}, {"value", layer.value}};
+  Json json = {
+      {"node", layer.node}, {"op", layer.op}, {"value", layer.value}, {"fingerprint", layer.fingerprint}};
   if (!layer.pattern.empty()) json["pattern"] = layer.pattern;
   json["channel_axis"] = layer.channel_axis;
   json["summary"] = counts(layer, static_cast<std::int64_t>(layer.channels.size()));

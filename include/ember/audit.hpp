@@ -49,6 +49,8 @@ struct ChannelReport {
   ChannelStatistics statistics;
   double rate_bound = 0;  ///< silent and rare: upper bound of the firing rate per sample at the confidence
   double dormancy = 0;    ///< mean |output| over the layer's mean (ReDo score)
+  std::string
+      fingerprint;  ///< of the layer's structure and the weights that make the channel, see compare.hpp
 };
 
 struct LayerReport {
@@ -58,6 +60,8 @@ struct LayerReport {
   std::vector<std::string> pattern;  ///< labels of all nodes of the activation when it is a pattern
   int channel_axis = 1;
   std::vector<ChannelReport> channels;
+  std::string
+      fingerprint;  ///< of the operators and shapes that lead here; holds through renaming and training
 
   [[nodiscard]] std::int64_t count(Verdict verdict) const;
 };
