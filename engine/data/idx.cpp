@@ -41,6 +41,7 @@ ArrayFormat parse(std::span<const std::byte> head) {
   format.offset = 4 + 4 * rank;
   if (head.size() < format.offset) throw Error(ErrorCode::InvalidData, "ends within its IDX header");
   std::vector<std::int64_t> dims;
+  dims.reserve(rank);
   for (std::size_t axis = 0; axis < rank; ++axis)
     dims.push_back(big_endian_32(head.subspan(4 + 4 * axis, 4)));
   format.shape = Shape(dims);
