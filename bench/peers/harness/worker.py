@@ -1,0 +1,139 @@
+"""Times one peer on one network in a process of its own:
+worker.py ENGINE MODEL INPUTS.npz OUTPUTS.npz THREADS WARMUP SECONDS [DIMENSION=EXTENT…]
+Prints one line of JSON and writes the outputs of the last run, as ember_worker.cpp does. DIMENSION=EXTENT fixes
+an extent that the model leaves open, so that the peer can plan for static shapes as ember does."""
+
+import json
+import sys
+import time
+
+import numpy
+
+
+class OnnxRuntime:
+    """All graph optimisations, one operator at a time, n threads, inputs and outputs bound once."""
+
+    def __init__(self):
+        import onnxruntime
+
+        onnxruntime.set_default_logger_severity(3)
+        self.library = onnxruntime
+
+    def create(self, model, inputs, threads, extents):
+        options = self.library.SessionOptions()
+        options.graph_optimization_level = self.library.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.execution_mode = self.library.ExecutionMode.ORT_SEQUENTIAL
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        for name, extent in extents.items():
+            options.add_free_dimension_override_by_name(name, extent)
+        self.session = self.library.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self.binding = self.session.io_binding()
+        for name, array in inputs.items():
+            self.binding.bind_ortvalue_input(name, self.library.OrtValue.ortvalue_from_numpy(array))
+        for output in self.session.get_outputs():
+            self.binding.bind_output(output.name)
+
+    def settle(self):
+        """Later runs write into the memory of the first one's outputs."""
+        values = self.binding.get_outputs()
+        self.binding.clear_binding_outputs()
+        for output, value in zip(self.session.get_outputs(), values):
+            self.binding.bind_ortvalue_output(output.name, value)
+
+    def runner(self):
+        session, binding = self.session, self.binding
+        return lambda: session.run_with_iobinding(binding)
+
+    def outputs(self):
+        return [value.numpy() for value in self.binding.get_outputs()]
+
+
+class OpenVino:
+    """Latency hint, n threads, 32-bit arithmetic, inputs in shared memory, outputs read in place."""
+
+    def __init__(self):
+        import openvino
+
+        self.library = openvino
+
+    def create(self, model, inputs, threads, extents):
+        core = self.library.Core()
+        network = core.read_model(model)
+        network.reshape({name: list(array.shape) for name, array in inputs.items()})
+        compiled = core.compile_model(network, "CPU", {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_PRECISION_HINT": "f32",
+        })
+        self.request = compiled.create_infer_request()
+        self.count = len(compiled.outputs)
+        for name, array in inputs.items():
+            self.request.set_tensor(name, self.library.Tensor(array, shared_memory=True))
+
+    def settle(self):
+        pass
+
+    def runner(self):
+        request = self.request
+        return lambda: request.infer(share_inputs=True, share_outputs=True)
+
+    def outputs(self):
+        return [self.request.get_output_tensor(position).data for position in range(self.count)]
+
+
+ENGINES = {"onnxruntime": OnnxRuntime, "openvino": OpenVino}
+
+
+def memory(field):
+    """A field of /proc/self/status, in bytes; 0 where there is none."""
+    with open("/proc/self/status") as status:
+        for line in status:
+            if line.startswith(field + ":"):
+                return 1024 * int(line.split()[1])
+    return 0
+
+
+def work(engine, model, inputs, outputs, threads, warm_up, seconds, extents):
+    peer = ENGINES[engine]()
+    with numpy.load(inputs) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    clock = time.perf_counter
+    with open("/proc/self/clear_refs", "w") as refs:  # peak memory starts anew
+        refs.write("5")
+    before = memory("VmRSS")
+
+    start = clock()
+    peer.create(model, arrays, threads, extents)
+    create = clock() - start
+    run = peer.runner()
+    start = clock()
+    run()
+    first = clock() - start
+    peer.settle()
+
+    end = clock() + warm_up
+    while True:
+        run()
+        if clock() >= end:
+            break
+    times = []
+    end = clock() + seconds
+    while len(times) < 3 or clock() < end:
+        start = clock()
+        run()
+        times.append(clock() - start)
+    peak = memory("VmHWM") - before
+    numpy.savez(outputs, **{f"out{position}": array for position, array in enumerate(peer.outputs())})
+    return {"median_ms": 1000 * float(numpy.median(times)), "min_ms": 1000 * min(times), "runs": len(times),
+            "create_ms": 1000 * create, "first_ms": 1000 * first, "peak_bytes": peak}
+
+
+def main(arguments):
+    engine, model, inputs, outputs, threads, warm_up, seconds, *pairs = arguments
+    extents = {name: int(extent) for name, extent in (pair.rsplit("=", 1) for pair in pairs)}
+    print(json.dumps(work(engine, model, inputs, outputs, int(threads), float(warm_up), float(seconds), extents)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
