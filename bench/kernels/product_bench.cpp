@@ -77,7 +77,11 @@ void conv(benchmark::State& state, simd::Isa isa, std::int64_t channels, std::in
         kernels.depthwise(plane_job, 0, rows);
       }
     } else {
-      kernels.run(job, 0, strips, 0, phase.packing.tiles());
+      // As a step does it: input that stays in L2 while one tile of filters after the other passes.
+      const std::int64_t chunk =
+          std::max<std::int64_t>(1, (128 << 10) * strips / (4 * channels * size * size));
+      for (std::int64_t strip = 0; strip < strips; strip += chunk)
+        kernels.run(job, strip, std::min(strips, strip + chunk), 0, phase.packing.tiles());
     }
     benchmark::ClobberMemory();
   }
@@ -98,7 +102,8 @@ const bool kRegistered = [] {
     struct Image {
       std::int64_t channels, size;
     };
-    for (const auto& [channels, size] : {Image{64, 56}, Image{128, 28}, Image{256, 14}, Image{512, 7}}) {
+    for (const auto& [channels, size] :
+         {Image{64, 56}, Image{128, 28}, Image{256, 14}, Image{512, 7}, Image{576, 64}, Image{576, 65}}) {
       for (const std::int64_t kernel : {1, 3}) {
         benchmark::RegisterBenchmark(
             fmt::format("conv {0}x{0} {1}@{2} {3}", kernel, channels, size, name).c_str(), conv, isa,
