@@ -14,7 +14,7 @@ constexpr std::int64_t kBlocksPerTile = kTileColumns / kBlock;
 /// A job's loops, set up once; aimed at one strip after the other.
 class StripRunner {
  public:
-  StripRunner(const ConvJob& job, std::int64_t tile) : job_(job), width_(job.axes[2]) {
+  StripRunner(const ConvJob& job, std::int64_t tile, bool input_is_new) : job_(job), width_(job.axes[2]) {
     const std::int64_t row = job.lanes * kTileColumns;
     const std::int64_t kernel = job.axes[0].taps * job.axes[1].taps * width_.taps;
     tap_rows_[2] = row;
@@ -28,6 +28,7 @@ class StripRunner {
     output_ = tile * kBlocksPerTile * job.out_block;
 
     channels_ = {job.channels, job.channel_stride, kernel * row};
+    work_.fetch_ahead = input_is_new;
     work_.a_row = width_.in_step * width_.in_stride;
     work_.x_row = width_.in_step;
     work_.x_tap = width_.tap_step;
@@ -125,7 +126,7 @@ void run(const ConvJob& job, std::int64_t strip_begin, std::int64_t strip_end, s
   const std::int64_t width = job.axes[2].output;
   const std::int64_t per_row = (width + kTileRows - 1) / kTileRows;
   for (std::int64_t tile = tile_begin; tile < tile_end; ++tile) {
-    StripRunner runner(job, tile);
+    StripRunner runner(job, tile, tile == tile_begin);
     std::int64_t part = strip_begin % per_row;
     std::int64_t row = strip_begin / per_row;
     runner.aim_row(row);

@@ -49,10 +49,13 @@ struct TileWork {
 
   float* c = nullptr;
   std::int64_t c_row = 0;
-  std::int64_t c_block = 0;         ///< floats between blocks of channels; kBlock when a row is contiguous
-  std::int64_t channel = 0;         ///< of column 0, for bias and slopes
-  const float* bias = nullptr;      ///< of column 0
-  bool resume = false;              ///< start from c instead of the bias
+  std::int64_t c_block = 0;     ///< floats between blocks of channels; kBlock when a row is contiguous
+  std::int64_t channel = 0;     ///< of column 0, for bias and slopes
+  const float* bias = nullptr;  ///< of column 0
+  bool resume = false;          ///< start from c instead of the bias
+  /// Fetch the rows that follow this tile's: neighbours in each plane of an image are too short a run for
+  /// the hardware to foresee. For rows that are not in L2 yet.
+  bool fetch_ahead = false;
   bool partial = false;             ///< more steps follow in another tile: leave the epilogue out
   const float* residual = nullptr;  ///< of c[0]
   const Activation* before = nullptr;

@@ -49,6 +49,7 @@ void tile(const TileWork& w) {
   const std::int64_t depth = w.depth;
   const std::int64_t a_row = w.a_row;
   const std::int64_t a_step = w.a_step;
+  const bool fetch_ahead = w.fetch_ahead;
   const TileLevel* level = w.levels;
   // Pointers that walk, rather than indices that multiply: the inner loop is short in a convolution.
   const float* a0 = w.a;
@@ -76,6 +77,10 @@ void tile(const TileWork& w) {
               const bool inside = static_cast<std::uint64_t>(at) < static_cast<std::uint64_t>(w.x_limit);
               rows[r] = inside ? a + at * w.x_pixel : kZeros;
             }
+          }
+          if (!kBordered && fetch_ahead) {
+#pragma GCC unroll 16
+            for (int r = 0; r < kRows; ++r) __builtin_prefetch(a + (kRows + r) * a_row);
           }
 #pragma GCC unroll 1
           for (std::int64_t k = 0; k < depth; ++k) {

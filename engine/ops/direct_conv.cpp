@@ -27,8 +27,13 @@ struct PhaseSplit {
     const double strip_bytes = 4.0 * static_cast<double>(g.in_per_group() * g.windows.inputs()) /
                                static_cast<double>(std::max<std::int64_t>(1, count));
     strips = Chunks(count, static_cast<std::int64_t>(kInputBytes / std::max(1.0, strip_bytes)));
-    const double chunk_time = strip_tile * static_cast<double>(strips.chunk) / 50.0;
-    tiles = Chunks(p.tiles(), static_cast<std::int64_t>(kTaskNanoseconds / std::max(1.0, chunk_time)));
+    // Filters are split only where strips alone make too few tasks: every part reads the input again.
+    constexpr double kEnoughTasks = 16.0;
+    const double chunk_time = strip_tile * static_cast<double>(strips.chunk * p.tiles()) / 50.0;
+    const double parts = std::min(kEnoughTasks / static_cast<double>(strips.parts() * p.groups * g.batch),
+                                  4.0 * chunk_time / kTaskNanoseconds);
+    tiles =
+        Chunks(p.tiles(), static_cast<std::int64_t>(static_cast<double>(p.tiles()) / std::max(1.0, parts)));
     work = product_nanoseconds(strip_tile * static_cast<double>(count * p.tiles() * p.groups * g.batch),
                                4.0 * static_cast<double>(p.size()));
   }
