@@ -11,6 +11,7 @@
 #include <ember/audit.hpp>
 
 #include "report/text_layout.hpp"
+#include "report/verdict_text.hpp"
 
 namespace ember {
 
@@ -31,19 +32,6 @@ constexpr std::array<Style, 7> kStyles = {{{Verdict::Silent, "█", kRed},
                                            {Verdict::Saturated, "▒", kYellow},
                                            {Verdict::AlwaysOn, "░", kCyan},
                                            {Verdict::Healthy, "·", kGreen}}};
-
-const char* meaning(Verdict verdict) {
-  switch (verdict) {
-    case Verdict::Rare: return "fires, but in fewer samples than the limit.";
-    case Verdict::Dormant: return "fires, but so weakly beside its layer that it hardly matters.";
-    case Verdict::Constant: return "puts out one value whatever the input: a bias in disguise.";
-    case Verdict::Saturated:
-      return "is in a flat part at every position of every sample: no gradient passes.";
-    case Verdict::AlwaysOn: return "never leaves its linear part: no nonlinearity is used there.";
-    case Verdict::Healthy: return "none of these.";
-    default: return "";
-  }
-}
 
 /// The largest rate bound among the channels of a verdict.
 double worst_bound(const AuditReport& report, Verdict verdict) {
@@ -160,7 +148,7 @@ class Writer {
     for (const Style& style : kStyles) {
       if (report_.count(style.verdict) == 0 || style.verdict == Verdict::Healthy) continue;
       if (std::exchange(first, false)) page_.line("");
-      std::string text = meaning(style.verdict);
+      std::string text = text_of(style.verdict).meaning;
       if (style.verdict == Verdict::Silent) {
         text = fmt::format(
             "fired in 0 of {} samples; it fires in fewer than {} of samples like these, with {:g}% "

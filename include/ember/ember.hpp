@@ -7,6 +7,7 @@
 #include <ember/file.hpp>     // IWYU pragma: export
 #include <ember/model.hpp>    // IWYU pragma: export
 #include <ember/npy.hpp>      // IWYU pragma: export
+#include <ember/report.hpp>   // IWYU pragma: export
 #include <ember/samples.hpp>  // IWYU pragma: export
 #include <ember/session.hpp>  // IWYU pragma: export
 #include <ember/tensor.hpp>   // IWYU pragma: export

@@ -6,44 +6,10 @@
 #include <ember/audit.hpp>
 
 #include "report/text_layout.hpp"
+#include "sample_report.hpp"
 
 using namespace ember;
-
-namespace {
-
-ChannelReport channel(std::int64_t index, Verdict verdict, double bound = 0) {
-  ChannelReport report{.index = index, .verdict = verdict, .rate_bound = bound};
-  report.statistics.samples = 200;
-  report.statistics.samples_fired = verdict == Verdict::Silent ? 0 : 120;
-  report.statistics.positions = 800;
-  report.statistics.pre_min = -1.5;
-  return report;
-}
-
-/// Two layers, the second of which is the worse one.
-AuditReport sample_report() {
-  AuditReport report;
-  report.model = "net.onnx";
-  report.model_hash = "abc";
-  report.data = "calibration.npz";
-  report.isa = "avx2";
-  report.samples = 200;
-  report.notes = {"LSTM: gates inside a recurrent layer are not watched (lstm_1)"};
-  LayerReport first{.node = "relu_1", .op = "Relu", .value = "a"};
-  first.channels = {channel(0, Verdict::Healthy), channel(1, Verdict::AlwaysOn)};
-  LayerReport second{.node = "relu_2", .op = "Relu", .value = "b", .pattern = {"x", "y"}};
-  for (std::int64_t c = 0; c < 6; ++c) {
-    second.channels.push_back(channel(c, c < 3 ? Verdict::Silent : Verdict::Healthy, c < 3 ? 0.0273 : 0));
-  }
-  report.layer_reports = {first, second};
-  return report;
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
-}  // namespace
+using namespace ember::test;
 
 TEST_CASE("the JSON report has the keys of its schema") {
   const auto json = nlohmann::json::parse(to_json(sample_report()));

@@ -8,11 +8,13 @@
 
 #include <ember/audit.hpp>
 #include <ember/error.hpp>
+#include <ember/report.hpp>
 
 #include "options.hpp"
 #include "output.hpp"
 #include "preprocess_options.hpp"
 #include "progress.hpp"
+#include "report_files.hpp"
 #include "verbs.hpp"
 
 namespace ember::cli {
@@ -48,6 +50,8 @@ struct AuditVerb {
   AuditOptions options;
   PreprocessOptions preprocessing;
   JsonOption json;
+  ReportFiles files;
+  bool quiet = false;
 
   int run() {
     const std::unique_ptr<SilentLimit> limit =
@@ -58,20 +62,38 @@ struct AuditVerb {
     const std::unique_ptr<Samples> samples =
         open_samples(data, wanted, inputs.empty() ? std::string() : inputs.front().name);
     const AuditReport report = watch(network, *samples);
-    json.emit_text(to_json(report));  // first: if it cannot be written, nothing is
-    if (!json.on_output()) put(to_text(report, text_options()));
-    if (limit == nullptr) return kSuccess;
-    const std::int64_t silent = report.count(Verdict::Silent) + report.count(Verdict::ProvedDead);
-    if (!limit->exceeded_by(silent, report.channels())) return kSuccess;
-    diagnose(fmt::format("gate failed: {} of {} channels silent, --max-silent is {}", silent,
+    const bool failed = limit != nullptr && limit->exceeded_by(silent_channels(report), report.channels());
+    // First: if a file cannot be written, nothing is printed.
+    files.write(report, failed ? gate() : nullptr);
+    if (json.given()) json.emit_text(to_json(report));
+    if (!json.on_output() && !quiet) put(to_text(report, text_options()));
+    if (!failed) return kSuccess;
+    diagnose(fmt::format("gate failed: {} of {} channels silent, --max-silent is {}", silent_channels(report),
                          report.channels(), max_silent));
     return kGateFailed;
   }
 
  private:
+  template <class Counted>  // a report or a layer
+  static std::int64_t silent_channels(const Counted& counted) {
+    return counted.count(Verdict::Silent) + counted.count(Verdict::ProvedDead);
+  }
+
+  /// Why the failed gate fails a layer.
+  [[nodiscard]] std::function<std::string(const LayerReport&)> gate() const {
+    return [this](const LayerReport& layer) {
+      const std::int64_t silent = silent_channels(layer);
+      if (silent == 0) return std::string();
+      return fmt::format("{} of {} channels silent, and --max-silent {} is exceeded in all", silent,
+                         layer.channels.size(), max_silent);
+    };
+  }
+
   AuditReport watch(const Model& network, Samples& samples) {
     Progress progress("auditing");
-    options.progress = [&](std::int64_t done, std::int64_t total) { progress.update(done, total); };
+    if (!quiet) {
+      options.progress = [&](std::int64_t done, std::int64_t total) { progress.update(done, total); };
+    }
     return audit(network, samples, options);
   }
 
@@ -106,6 +128,8 @@ void add_audit(CLI::App& app, Context& context) {
                    "exit with 1 when more channels are silent: a number, or a share such as 5%")
       ->option_text("N|P%");
   self->json.add_to(*verb);
+  self->files.add_to(*verb);
+  verb->add_flag("--quiet", self->quiet, "print no text and no progress; files and exit status say it all");
   add_example(
       *verb,
       "ember audit models/digits_mlp_high_lr.onnx --data models/digits_calibration.npz --max-silent 0");

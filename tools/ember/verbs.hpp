@@ -23,6 +23,7 @@ void add_info(CLI::App& app, Context& context);
 void add_bench(CLI::App& app, Context& context);
 void add_ops(CLI::App& app, Context& context);
 void add_audit(CLI::App& app, Context& context);
+void add_schema(CLI::App& app, Context& context);
 void add_help(CLI::App& app, Context& context);
 
 }  // namespace ember::cli

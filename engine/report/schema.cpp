@@ -1,0 +1,9 @@
+#include <ember/report.hpp>
+
+#include "report/embedded.hpp"
+
+namespace ember {
+
+std::string_view audit_schema() noexcept { return report::kAuditSchema; }
+
+}  // namespace ember

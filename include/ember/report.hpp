@@ -1,0 +1,29 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include <ember/audit.hpp>
+
+namespace ember {
+
+/// SARIF 2.1.0 for code scanners: one result per layer that has a channel with a finding, located at the
+/// model file and the layer's node. The channels are listed in the result's properties. Fingerprints
+/// follow the layer through renaming, so that a scanner can tell old results from new ones.
+std::string to_sarif(const AuditReport& report);
+
+struct JunitOptions {
+  /// Why a gate fails a layer; an empty text passes it. Without it no layer fails.
+  std::function<std::string(const LayerReport&)> failure;
+  /// When the audit ran, as YYYY-MM-DDThh:mm:ss; left out when empty.
+  std::string timestamp;
+};
+
+/// JUnit XML for build servers: one test case per layer.
+std::string to_junit(const AuditReport& report, const JunitOptions& options = {});
+
+/// The JSON schema (draft 2020-12) of what to_json() writes.
+std::string_view audit_schema() noexcept;
+
+}  // namespace ember
