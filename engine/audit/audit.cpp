@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <set>
@@ -14,14 +16,17 @@
 
 #include <fmt/format.h>
 
+#include <ember/statistics.hpp>
+
 #include "audit/channel_axis.hpp"
 #include "audit/channel_watch.hpp"
 #include "audit/feed.hpp"
 #include "audit/fingerprint.hpp"
-#include "audit/judge.hpp"
+#include "audit/statistics_data.hpp"
 #include "core/sha256.hpp"
 #include "ops/activation_pattern.hpp"
 #include "runtime/session_impl.hpp"
+#include "simd/isa.hpp"
 
 namespace ember {
 
@@ -29,29 +34,24 @@ namespace {
 
 using auditing::ChannelWatch;
 using auditing::Feed;
+using auditing::LayerRecord;
+using auditing::StatisticsData;
 using ops::ActivationPattern;
 
-std::unique_ptr<ChannelWatch> watch_of(const graph::Graph& graph, const ActivationPattern& pattern) {
-  // The slopes of a PRelu say which axis the channels are on.
-  const bool sloped =
-      pattern.function.kind == kernels::ActivationKind::PRelu && pattern.function.slope_count > 1;
-  return std::make_unique<ChannelWatch>(pattern.function,
-                                        !sloped && auditing::channels_last(graph, pattern.input));
-}
-
-LayerReport layer_of(const graph::Graph& graph, const ActivationPattern& pattern, const ChannelWatch& watch) {
-  LayerReport layer;
-  layer.node = graph.label(pattern.nodes.back());
-  layer.op = ops::to_string(pattern.function.kind);
-  layer.value = graph.value(pattern.output).name;
-  layer.channel_axis = watch.channel_axis();
+/// What is known of an activation before anything has been run.
+LayerRecord record_of(const graph::Graph& graph, const ActivationPattern& pattern) {
+  LayerRecord record;
+  record.node = graph.label(pattern.nodes.back());
+  record.op = ops::to_string(pattern.function.kind);
+  record.value = graph.value(pattern.output).name;
   if (pattern.nodes.size() > 1) {
-    for (const graph::NodeId id : pattern.nodes) layer.pattern.push_back(graph.label(id));
+    for (const graph::NodeId id : pattern.nodes) record.pattern.push_back(graph.label(id));
   }
-  for (std::int64_t c = 0; c < watch.channels(); ++c) {
-    layer.channels.push_back({.index = c, .statistics = watch.statistics(c)});
-  }
-  return layer;
+  record.function = pattern.function;
+  record.function.slopes = nullptr;
+  if (pattern.slopes) record.slopes = *pattern.slopes;
+  record.network_output = graph.is_output(pattern.output);
+  return record;
 }
 
 /// What the audit cannot see: activations without a pattern, and those inside other operators.
@@ -89,128 +89,165 @@ std::vector<std::string> unwatched(const graph::Graph& graph, std::span<const Ac
   return notes;
 }
 
-class Auditor {
+/// Runs one part of the samples and counts.
+class Gatherer {
  public:
-  Auditor(const Model& model, Samples& samples, const AuditOptions& options)
+  Gatherer(const Model& model, Samples& samples, const AuditOptions& options, const GatherOptions& gathering)
       : model_(model),
         samples_(samples),
         options_(options),
+        gathering_(gathering),
         graph_(runtime::optimized_graph(model)),
         patterns_(ops::find_activations(*graph_)),
+        fingerprints_(*graph_, patterns_),
         total_(options.samples > 0 ? std::min(options.samples, samples.count()) : samples.count()),
         feed_(model, options.batch, total_) {
     if (total_ > 0) return;
     throw Error(ErrorCode::InvalidData, "the data holds no sample", {.tensor = samples.description()});
   }
 
-  AuditReport run() {
-    pass();
-    if (batch_missing() && feed_.open_batch()) {
-      // Some value mixes the batch with another axis; one sample per run keeps samples apart.
-      feed_.set_batch(1);
-      pass();
+  AuditStatistics run() {
+    identify();
+    range_ = auditing::range_of(gathering_.shard, total_, data_.segment);
+    const bool resumed = !gathering_.file.empty() && std::filesystem::exists(gathering_.file);
+    if (resumed) resume();
+    const std::int64_t first = data_.covered.empty() ? range_.first : data_.covered.back().end;
+    if (first < range_.end) {
+      const StatisticsData before = data_;
+      if (!pass(first)) {
+        // Some value mixes the batch with another axis; one sample per run keeps samples apart.
+        feed_.set_batch(1);
+        data_ = before;
+        pass(first);
+      }
     }
-    note_limits();
-    judge_all();
-    report_.model = model_.name();
-    report_.model_hash = sha256_hex(model_.serialize());
-    report_.data = samples_.description();
-    report_.data_hash = samples_.content_hash();
-    report_.samples = total_;
-    report_.confidence = options_.confidence;
-    return std::move(report_);
+    if (!gathering_.file.empty() && !(resumed && first == range_.end)) save();
+    return AuditStatistics(std::make_unique<StatisticsData>(std::move(data_)));
   }
 
  private:
-  [[nodiscard]] bool batch_missing() const {
-    return std::ranges::any_of(watches_, [](const auto& watch) { return watch->batch_missing(); });
+  /// Fills in what makes two audits the same.
+  void identify() {
+    data_.model = model_.name();
+    data_.model_hash = sha256_hex(model_.serialize());
+    data_.data = samples_.description();
+    data_.data_hash = samples_.content_hash();
+    data_.data_settings = samples_.settings();
+    data_.isa = std::string(simd::to_string(simd::choose_isa()));
+    data_.samples = total_;
+    data_.batch = feed_.open_batch() ? 1 : feed_.batch();
+    data_.segment = auditing::segment_length(total_, data_.batch);
+    data_.confidence = options_.confidence;
+    data_.rare_below = options_.rare_below;
+    data_.dormant_tau = options_.dormant_tau;
+    data_.notes = unwatched(*graph_, patterns_);
+    if (patterns_.empty()) data_.notes.emplace_back("the model has no activation that can be watched");
+    for (const ActivationPattern& pattern : patterns_) data_.layers.push_back(record_of(*graph_, pattern));
+    for (std::size_t i = 0; i < patterns_.size(); ++i) data_.layers[i].fingerprint = fingerprints_.layer(i);
   }
 
-  /// Runs all samples once with fresh watches; stops after the first batch when that shows that batches
-  /// must be given up.
-  void pass() {
+  /// Takes over what an interrupted run has left.
+  void resume() {
+    AuditStatistics left = AuditStatistics::load(gathering_.file);
+    auditing::require_same_audit(data_, left.data(), gathering_.file.string());
+    const std::vector<SampleRange>& covered = left.covered();
+    const bool begun =
+        covered.size() == 1 && covered.front().first == range_.first && covered.front().end <= range_.end;
+    if (!begun && !covered.empty()) {
+      throw Error(
+          ErrorCode::InvalidData,
+          fmt::format("'{}' holds {} of {}, which this run ({}) did not begin", gathering_.file.string(),
+                      auditing::describe(covered), total_, auditing::describe({range_})),
+          {.cure = "give each shard a file of its own"});
+    }
+    if (begun) data_ = left.data();
+  }
+
+  void save() {
+    AuditStatistics(std::make_unique<StatisticsData>(data_)).save(gathering_.file);
+    saved_ = std::chrono::steady_clock::now();
+  }
+
+  /// Counts samples from `first` on. False: stopped after the first batch, which showed that batches must be
+  /// given up.
+  bool pass(std::int64_t first) {
     watches_.clear();
     std::vector<runtime::ProbePoint> probes;
-    for (const ActivationPattern& pattern : patterns_) {
-      watches_.push_back(watch_of(*graph_, pattern));
+    for (std::size_t i = 0; i < patterns_.size(); ++i) {
+      const ActivationPattern& pattern = patterns_[i];
+      // The slopes of a PRelu say which axis the channels are on.
+      const bool sloped =
+          pattern.function.kind == kernels::ActivationKind::PRelu && pattern.function.slope_count > 1;
+      watches_.push_back(std::make_unique<ChannelWatch>(
+          pattern.function, !sloped && auditing::channels_last(*graph_, pattern.input), data_.segment,
+          total_));
+      watches_.back()->restore(std::move(data_.layers[i].totals));
       probes.push_back({graph_->value(pattern.input).name, watches_.back().get()});
     }
     SessionOptions session_options;
     session_options.threads = options_.threads;
     session_options.input_shapes = {{feed_.input(), feed_.shape()}};
     Session session = runtime::make_session(model_, std::move(session_options), std::move(probes));
-    report_.isa = session.isa();
-    report_.samples_not_finite = 0;
-    for (std::int64_t done = 0; done < total_;) {
-      const std::int64_t n = std::min(feed_.batch(), total_ - done);
-      report_.samples_not_finite += feed_.load(samples_, done, n, session);
-      for (const auto& watch : watches_) watch->expect(feed_.batch(), n);
+    saved_ = std::chrono::steady_clock::now();
+    not_finite_.clear();
+    for (std::int64_t done = first; done < range_.end;) {
+      const std::int64_t n = std::min(feed_.batch(), range_.end - done);
+      feed_.load(samples_, done, n, session, not_finite_);
+      for (const auto& watch : watches_) watch->expect(feed_.batch(), n, done);
       session.run();
       done += n;
-      if (batch_missing() && feed_.open_batch()) return;
-      if (options_.progress) options_.progress(done, total_);
+      if (batch_missing() && feed_.open_batch()) return false;
+      if (options_.progress) options_.progress(done - range_.first, range_.end - range_.first);
+      checkpoint(done);
     }
+    collect(range_.end);
+    return true;
   }
 
-  void note_limits() {
-    std::vector<std::string>& notes = report_.notes;
-    notes = unwatched(*graph_, patterns_);
-    if (patterns_.empty()) notes.emplace_back("the model has no activation that can be watched");
+  [[nodiscard]] bool batch_missing() const {
+    return std::ranges::any_of(watches_, [](const auto& watch) { return watch->batch_missing(); });
+  }
+
+  /// Saves now and then what is whole when samples up to `done` have been run.
+  void checkpoint(std::int64_t done) {
+    const std::int64_t whole = done / data_.segment * data_.segment;
+    const std::int64_t known = data_.covered.empty() ? range_.first : data_.covered.back().end;
+    if (gathering_.file.empty() || whole <= known || done >= range_.end) return;
+    if (std::chrono::steady_clock::now() - saved_ < gathering_.save_every) return;
+    collect(whole);
+    save();
+  }
+
+  /// Takes what the watches have counted of samples before `end`, where a segment ends.
+  void collect(std::int64_t end) {
     for (std::size_t i = 0; i < watches_.size(); ++i) {
-      if (watches_[i]->unwatchable()) {
-        notes.push_back(fmt::format("{}: not watched, for it is not of floats", label(i)));
+      LayerRecord& layer = data_.layers[i];
+      layer.totals = watches_[i]->totals();
+      layer.channel_axis = watches_[i]->channel_axis();
+      layer.batch_missing |= watches_[i]->batch_missing();
+      layer.unwatchable |= watches_[i]->unwatchable();
+      if (layer.channel_fingerprints.size() != layer.totals.channels.size()) {
+        layer.channel_fingerprints = fingerprints_.channels(i, watches_[i]->channels());
       }
-      if (!watches_[i]->batch_missing()) continue;
-      notes.push_back(fmt::format("{}: axis 0 is not the batch of {}; each run counts as one sample there",
-                                  label(i), feed_.batch()));
     }
-    if (report_.samples_not_finite > 0) {
-      notes.push_back(
-          fmt::format("{} of {} samples hold a NaN or an infinity; they were run, and positions that "
-                      "are not finite show nothing",
-                      report_.samples_not_finite, total_));
-    }
-  }
-
-  [[nodiscard]] std::string label(std::size_t pattern) const {
-    return graph_->label(patterns_[pattern].nodes.back());
-  }
-
-  void judge_all() {
-    const auditing::Fingerprinter fingerprints(*graph_, patterns_);
-    for (std::size_t i = 0; i < patterns_.size(); ++i) {
-      LayerReport layer = layer_of(*graph_, patterns_[i], *watches_[i]);
-      layer.fingerprint = fingerprints.layer(i);
-      const std::vector<std::string> names = fingerprints.channels(i, watches_[i]->channels());
-      for (std::size_t c = 0; c < names.size(); ++c) layer.channels[c].fingerprint = names[c];
-      report_.layer_reports.push_back(std::move(layer));
-    }
-    const auditing::Standards standards{.alpha = 1.0 - options_.confidence,
-                                        .channels = report_.channels(),
-                                        .rare_below = options_.rare_below,
-                                        .dormant_tau = options_.dormant_tau};
-    std::int64_t unseen = 0;
-    for (std::size_t i = 0; i < patterns_.size(); ++i) {
-      LayerReport& layer = report_.layer_reports[i];
-      auditing::judge(layer, patterns_[i].function, graph_->is_output(patterns_[i].output), standards);
-      unseen += std::ranges::count_if(layer.channels, [](const ChannelReport& channel) {
-        return channel.statistics.not_finite >= channel.statistics.samples;
-      });
-    }
-    if (unseen > 0) {
-      report_.notes.push_back(fmt::format("{} channels showed too few finite values to be judged", unseen));
-    }
+    data_.samples_not_finite += std::erase_if(not_finite_, [&](std::int64_t sample) { return sample < end; });
+    data_.covered = {{range_.first, end}};
   }
 
   const Model& model_;
   Samples& samples_;
   const AuditOptions& options_;
+  const GatherOptions& gathering_;
   std::shared_ptr<const graph::Graph> graph_;
   std::vector<ActivationPattern> patterns_;
+  auditing::Fingerprinter fingerprints_;
   std::int64_t total_;
   Feed feed_;
+  SampleRange range_;
   std::vector<std::unique_ptr<ChannelWatch>> watches_;
-  AuditReport report_;
+  std::vector<std::int64_t> not_finite_;  ///< samples run but not yet collected
+  std::chrono::steady_clock::time_point saved_;
+  StatisticsData data_;
 };
 
 void check(const AuditOptions& options) {
@@ -226,9 +263,19 @@ void check(const AuditOptions& options) {
 
 }  // namespace
 
-AuditReport audit(const Model& model, Samples& samples, const AuditOptions& options) {
+AuditStatistics gather_statistics(const Model& model, Samples& samples, const AuditOptions& options,
+                                  const GatherOptions& gathering) {
   check(options);
-  return Auditor(model, samples, options).run();
+  const Shard& shard = gathering.shard;
+  if (shard.count < 1 || shard.index < 1 || shard.index > shard.count) {
+    throw Error(ErrorCode::InvalidArgument, fmt::format("there is no shard {}/{}", shard.index, shard.count),
+                {.cure = "shards count from 1: 1/10 to 10/10"});
+  }
+  return Gatherer(model, samples, options, gathering).run();
+}
+
+AuditReport audit(const Model& model, Samples& samples, const AuditOptions& options) {
+  return gather_statistics(model, samples, options).report();
 }
 
 }  // namespace ember

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <limits>
+#include <utility>
 
 #include "audit/firing.hpp"
 
@@ -60,6 +61,35 @@ void ChannelWatch::grow(std::int64_t channels) {
   if (channels <= channels_) return;
   channels_ = channels;
   blocks_.resize(static_cast<std::size_t>((channels + kPerBlock - 1) / kPerBlock), empty_block());
+  totals_.channels.resize(static_cast<std::size_t>(channels));
+}
+
+void ChannelWatch::restore(LayerTotals totals) {
+  totals_ = std::move(totals);
+  grow(static_cast<std::int64_t>(totals_.channels.size()));
+}
+
+void ChannelWatch::cut(const Extents& extents) {
+  pieces_.clear();
+  const std::int64_t end = first_ + used_;
+  if (extents.samples != used_) {  // one sample for all of them
+    pieces_.push_back({0, extents.samples, end % segment_ == 0 || end == end_});
+    return;
+  }
+  for (std::int64_t at = first_; at < end;) {
+    const std::int64_t next = std::min(end, (at / segment_ + 1) * segment_);
+    pieces_.push_back({at - first_, next - at, next % segment_ == 0 || next == end_});
+    at = next;
+  }
+}
+
+void ChannelWatch::close(std::int64_t block) {
+  StatisticsBlock& open = blocks_[static_cast<std::size_t>(block)];
+  const std::int64_t first = block * kPerBlock;
+  for (std::int64_t c = first; c < std::min(first + kPerBlock, channels_); ++c) {
+    totals_.channels[static_cast<std::size_t>(c)].add(open, static_cast<std::size_t>(c - first));
+  }
+  open = empty_block();
 }
 
 void ChannelWatch::observe(const runtime::ProbeData& data) {
@@ -69,8 +99,14 @@ void ChannelWatch::observe(const runtime::ProbeData& data) {
   }
   const Extents extents = split(data.desc.shape);
   grow(extents.channels);
-  samples_ += extents.samples;
-  positions_ += extents.samples * extents.outer * extents.inner;
+  cut(extents);
+  for (const Piece& piece : pieces_) {
+    open_samples_ += piece.samples;
+    open_positions_ += piece.samples * extents.outer * extents.inner;
+    if (!piece.last) continue;
+    totals_.samples += std::exchange(open_samples_, 0);
+    totals_.positions += std::exchange(open_positions_, 0);
+  }
   if (extents.outer * extents.inner == 0) return;
   if (data.desc.layout == ops::Layout::Plain) {
     accumulate_plain(data.data, extents, data);
@@ -90,87 +126,81 @@ void ChannelWatch::accumulate_plain(const float* values, const Extents& extents,
   const std::int64_t per_sample = extents.outer * extents.channels * extents.inner;
   const std::int64_t tasks = (extents.channels + kPerBlock - 1) / kPerBlock;
   data.parallel.for_each(tasks, extents.samples * per_sample, [&](std::int64_t task, int) {
-    const std::int64_t first = task * kPerBlock;
-    const auto width = static_cast<int>(std::min(kPerBlock, extents.channels - first));
-    kernels::StatisticsSource source{.data = values + first * extents.inner,
-                                     .samples = extents.samples,
-                                     .sample_stride = per_sample,
-                                     .groups = 1,
-                                     .group_stride = 0,
-                                     .positions = extents.outer,
-                                     .position_stride = extents.channels,
-                                     .channels = width,
-                                     .first_channel = first};
-    StatisticsBlock& block = blocks_[static_cast<std::size_t>(task)];
-    if (extents.inner == 1) {
-      const kernels::FiringRule rule = firing_of(activation_, first).rule;
-      data.kernels.statistics->accumulate(source, activation_, rule, block, 0);
-      return;
-    }
-    source.groups = extents.outer;
-    source.group_stride = extents.channels * extents.inner;
-    source.positions = extents.inner;
-    source.position_stride = 1;
-    source.channels = 1;
-    for (int lane = 0; lane < width; ++lane) {
-      const kernels::FiringRule rule = firing_of(activation_, source.first_channel).rule;
-      data.kernels.statistics->accumulate(source, activation_, rule, block, lane);
-      source.data += extents.inner;
-      ++source.first_channel;
+    for (const Piece& piece : pieces_) {
+      accumulate_plain(values + piece.begin * per_sample, piece.samples, extents, task,
+                       *data.kernels.statistics);
+      if (piece.last) close(task);
     }
   });
+}
+
+void ChannelWatch::accumulate_plain(const float* values, std::int64_t samples, const Extents& extents,
+                                    std::int64_t task, const kernels::StatisticsKernels& kernels) {
+  const std::int64_t first = task * kPerBlock;
+  const auto width = static_cast<int>(std::min(kPerBlock, extents.channels - first));
+  kernels::StatisticsSource source{.data = values + first * extents.inner,
+                                   .samples = samples,
+                                   .sample_stride = extents.outer * extents.channels * extents.inner,
+                                   .groups = 1,
+                                   .group_stride = 0,
+                                   .positions = extents.outer,
+                                   .position_stride = extents.channels,
+                                   .channels = width,
+                                   .first_channel = first};
+  StatisticsBlock& block = blocks_[static_cast<std::size_t>(task)];
+  if (extents.inner == 1) {
+    kernels.accumulate(source, activation_, firing_of(activation_, first).rule, block, 0);
+    return;
+  }
+  source.groups = extents.outer;
+  source.group_stride = extents.channels * extents.inner;
+  source.positions = extents.inner;
+  source.position_stride = 1;
+  source.channels = 1;
+  for (int lane = 0; lane < width; ++lane) {
+    kernels.accumulate(source, activation_, firing_of(activation_, source.first_channel).rule, block, lane);
+    source.data += extents.inner;
+    ++source.first_channel;
+  }
 }
 
 void ChannelWatch::accumulate_blocked(const float* values, const Extents& extents,
                                       const runtime::ProbeData& data) {
   const std::int64_t width = data.desc.block;
   const std::int64_t stored = (extents.channels + width - 1) / width;
-  const std::int64_t positions = extents.inner;
-  const std::int64_t image = stored * positions * width;
+  const std::int64_t per_sample = extents.outer * stored * extents.inner * width;
   const std::int64_t tasks = (extents.channels + kPerBlock - 1) / kPerBlock;
-  const std::int64_t per_task = kPerBlock / width;
-  data.parallel.for_each(tasks, extents.samples * extents.outer * image, [&](std::int64_t task, int) {
-    for (std::int64_t part = task * per_task; part < std::min(stored, (task + 1) * per_task); ++part) {
-      const std::int64_t first = part * width;
-      const kernels::StatisticsSource source{
-          .data = values + part * positions * width,
-          .samples = extents.samples,
-          .sample_stride = extents.outer * image,
-          .groups = extents.outer,
-          .group_stride = image,
-          .positions = positions,
-          .position_stride = width,
-          .channels = static_cast<int>(std::min(width, extents.channels - first)),
-          .first_channel = first};
-      data.kernels.statistics->accumulate(source, activation_, firing_of(activation_, first).rule,
-                                          blocks_[static_cast<std::size_t>(task)],
-                                          static_cast<int>(first % kPerBlock));
+  data.parallel.for_each(tasks, extents.samples * per_sample, [&](std::int64_t task, int) {
+    for (const Piece& piece : pieces_) {
+      accumulate_blocked(values + piece.begin * per_sample, piece.samples, extents, task, width,
+                         *data.kernels.statistics);
+      if (piece.last) close(task);
     }
   });
 }
 
-ChannelStatistics ChannelWatch::statistics(std::int64_t channel) const {
-  const StatisticsBlock& block = blocks_[static_cast<std::size_t>(channel / kPerBlock)];
-  const auto lane = static_cast<std::size_t>(channel % kPerBlock);
-  ChannelStatistics s;
-  s.samples = samples_;
-  s.samples_fired = block.samples_fired[lane];
-  s.samples_saturated = block.samples_saturated[lane];
-  s.positions = positions_;
-  s.positions_fired = block.positions_fired[lane];
-  s.positions_saturated = block.positions_saturated[lane];
-  s.not_finite = block.not_finite[lane];
-  if (s.positions == s.not_finite) return s;  // no minimum or sum of nothing
-  s.pre_min = block.pre_min[lane];
-  s.pre_max = block.pre_max[lane];
-  s.pre_sum = block.pre_sum[lane];
-  s.pre_sum_squares = block.pre_sum_squares[lane];
-  s.out_min = block.out_min[lane];
-  s.out_max = block.out_max[lane];
-  s.out_sum = block.out_sum[lane];
-  s.out_sum_squares = block.out_sum_squares[lane];
-  s.out_sum_abs = block.out_sum_abs[lane];
-  return s;
+void ChannelWatch::accumulate_blocked(const float* values, std::int64_t samples, const Extents& extents,
+                                      std::int64_t task, std::int64_t width,
+                                      const kernels::StatisticsKernels& kernels) {
+  const std::int64_t stored = (extents.channels + width - 1) / width;
+  const std::int64_t positions = extents.inner;
+  const std::int64_t image = stored * positions * width;
+  const std::int64_t per_task = kPerBlock / width;
+  for (std::int64_t part = task * per_task; part < std::min(stored, (task + 1) * per_task); ++part) {
+    const std::int64_t first = part * width;
+    const kernels::StatisticsSource source{
+        .data = values + part * positions * width,
+        .samples = samples,
+        .sample_stride = extents.outer * image,
+        .groups = extents.outer,
+        .group_stride = image,
+        .positions = positions,
+        .position_stride = width,
+        .channels = static_cast<int>(std::min(width, extents.channels - first)),
+        .first_channel = first};
+    kernels.accumulate(source, activation_, firing_of(activation_, first).rule,
+                       blocks_[static_cast<std::size_t>(task)], static_cast<int>(first % kPerBlock));
+  }
 }
 
 }  // namespace ember::auditing

@@ -5,6 +5,7 @@
 
 #include <ember/audit.hpp>
 
+#include "audit/statistics_data.hpp"
 #include "kernels/activation.hpp"
 #include "kernels/statistics.hpp"
 #include "runtime/probe.hpp"
@@ -15,15 +16,21 @@ namespace ember::auditing {
 class ChannelWatch final : public runtime::Probe {
  public:
   /// `last_axis`: channels are on the last axis whatever the rank (see channel_axis.hpp); otherwise they are
-  /// on axis 1, or the last one below rank 3. The slopes of a PRelu must outlive the watch.
-  ChannelWatch(const kernels::Activation& activation, bool last_axis)
-      : activation_(activation), last_axis_(last_axis) {}
+  /// on axis 1, or the last one below rank 3. The slopes of a PRelu must outlive the watch. Samples are
+  /// summed by segments of `segment`, the last of which ends at `end` (see segment_length()).
+  ChannelWatch(const kernels::Activation& activation, bool last_axis, std::int64_t segment = 1,
+               std::int64_t end = 0)
+      : activation_(activation), last_axis_(last_axis), segment_(segment), end_(end) {}
 
-  /// Announces a run of `batch` samples along axis 0 of which the first `used` count. With a batch of 1 the
-  /// whole run is one sample, whatever axis 0 of a value is.
-  void expect(std::int64_t batch, std::int64_t used) {
+  /// Continues from what an earlier watch has counted.
+  void restore(LayerTotals totals);
+
+  /// Announces a run of `batch` samples along axis 0, of which the first `used` count: samples `first`, … of
+  /// the data. With a batch of 1 the whole run is one sample, whatever axis 0 of a value is.
+  void expect(std::int64_t batch, std::int64_t used, std::int64_t first = 0) {
     batch_ = batch;
     used_ = used;
+    first_ = first;
   }
   /// Adds what one run made. Values whose axis 0 is not the batch count as one sample, see batch_missing().
   void observe(const runtime::ProbeData& data) override;
@@ -36,17 +43,30 @@ class ChannelWatch final : public runtime::Probe {
   [[nodiscard]] int channel_axis() const noexcept { return axis_; }
   /// How many channels have been seen.
   [[nodiscard]] std::int64_t channels() const noexcept { return channels_; }
-  [[nodiscard]] ChannelStatistics statistics(std::int64_t channel) const;
+  /// Of whole segments; what belongs to a segment not yet ended is left out.
+  [[nodiscard]] const LayerTotals& totals() const noexcept { return totals_; }
 
  private:
   /// The part of a value that one sample is, and how its axes split around the channels.
   struct Extents {
     std::int64_t samples, outer, channels, inner;
   };
+  /// Samples of one run that are in one segment.
+  struct Piece {
+    std::int64_t begin, samples;
+    bool last;  ///< the segment ends with it
+  };
   [[nodiscard]] Extents split(const Shape& shape);
+  void cut(const Extents& extents);
   void grow(std::int64_t channels);
+  void close(std::int64_t block);
   void accumulate_plain(const float* values, const Extents& extents, const runtime::ProbeData& data);
   void accumulate_blocked(const float* values, const Extents& extents, const runtime::ProbeData& data);
+  /// These add some samples to the channels of one block.
+  void accumulate_plain(const float* values, std::int64_t samples, const Extents& extents, std::int64_t task,
+                        const kernels::StatisticsKernels& kernels);
+  void accumulate_blocked(const float* values, std::int64_t samples, const Extents& extents,
+                          std::int64_t task, std::int64_t width, const kernels::StatisticsKernels& kernels);
 
   kernels::Activation activation_;
   bool last_axis_;
@@ -56,9 +76,12 @@ class ChannelWatch final : public runtime::Probe {
   bool batch_missing_ = false;
   bool unwatchable_ = false;
   std::int64_t channels_ = 0;
-  std::int64_t samples_ = 0;
-  std::int64_t positions_ = 0;
+  std::int64_t segment_, end_;
+  std::int64_t first_ = 0;
+  std::vector<Piece> pieces_;
+  std::int64_t open_samples_ = 0, open_positions_ = 0;  ///< of the segment begun, as are the blocks
   std::vector<kernels::StatisticsBlock> blocks_;
+  LayerTotals totals_;
   std::vector<float> plain_;  ///< a blocked value whose channels are not on axis 1, unblocked
 };
 

@@ -101,7 +101,8 @@ Shape Feed::shape() const {
   return Shape(dims);
 }
 
-std::int64_t Feed::load(Samples& samples, std::int64_t first, std::int64_t n, Session& session) {
+void Feed::load(Samples& samples, std::int64_t first, std::int64_t n, Session& session,
+                std::vector<std::int64_t>& not_finite) {
   const Shape model_shape = shape();
   std::vector<std::int64_t> dims(model_shape.begin(), model_shape.end());
   if (!batch_axis_) dims.insert(dims.begin(), 1);
@@ -109,14 +110,16 @@ std::int64_t Feed::load(Samples& samples, std::int64_t first, std::int64_t n, Se
   const std::int64_t per_sample = with_batch.elements(1, with_batch.rank());
   values_.resize(static_cast<std::size_t>(with_batch.elements()));
   samples.read(first, n, with_batch, values_.data());
-  std::int64_t not_finite = 0;
   for (std::int64_t i = 0; i < n; ++i) {
     const auto sample = std::span(values_).subspan(static_cast<std::size_t>(i * per_sample),
                                                    static_cast<std::size_t>(per_sample));
-    if (!std::ranges::all_of(sample, [](float value) { return std::isfinite(value); })) ++not_finite;
+    if (!std::ranges::all_of(sample, [](float value) { return std::isfinite(value); }))
+      not_finite.push_back(first + i);
   }
+  const float* last = values_.data() + (n - 1) * per_sample;
+  for (std::int64_t i = n; i < with_batch[0]; ++i)
+    std::copy_n(last, per_sample, values_.data() + i * per_sample);
   convert_to(values_, session.input(input_.name));
-  return not_finite;
 }
 
 }  // namespace ember::auditing

@@ -25,9 +25,10 @@ class Feed {
   [[nodiscard]] Shape shape() const;
   void set_batch(std::int64_t batch) noexcept { batch_ = batch; }
 
-  /// Fills the session's input with samples [first, first + n), n <= batch(); what is left of a batch keeps
-  /// what it held. Returns how many of these samples hold a NaN or an infinity.
-  std::int64_t load(Samples& samples, std::int64_t first, std::int64_t n, Session& session);
+  /// Fills the session's input with samples [first, first + n), n <= batch(); the rest of the batch repeats
+  /// the last of them. Appends to `not_finite` which of them hold a NaN or an infinity.
+  void load(Samples& samples, std::int64_t first, std::int64_t n, Session& session,
+            std::vector<std::int64_t>& not_finite);
 
  private:
   ValueInfo input_;

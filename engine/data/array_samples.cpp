@@ -78,6 +78,7 @@ class ArraySamples final : public Samples {
   [[nodiscard]] std::string description() const override { return file_.string(); }
   [[nodiscard]] std::optional<std::vector<std::int64_t>> labels() const override { return labels_; }
   [[nodiscard]] std::string content_hash() const override { return file_hash(file_); }
+  [[nodiscard]] std::string settings() const override { return describe(preprocessing_); }
 
   void read(std::int64_t first, std::int64_t n, const Shape& input_shape, float* to) override {
     require_range(*this, first, n);

@@ -120,6 +120,7 @@ class ImageFolder final : public Samples {
     }
     return hash.hex();
   }
+  [[nodiscard]] std::string settings() const override { return describe(preprocessing_); }
 
   void read(std::int64_t first, std::int64_t n, const Shape& input_shape, float* to) override {
     require_range(*this, first, n);

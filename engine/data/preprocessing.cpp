@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include <ember/error.hpp>
@@ -139,6 +140,14 @@ void scale_samples(const Preprocessing& preprocessing, const Shape& input_shape,
       }
     }
   }
+}
+
+std::string describe(const Preprocessing& preprocessing) {
+  return fmt::format(
+      "resize_short {} size [{}] color {} scale {} mean [{}] std [{}] offset {} scale_after {}",
+      preprocessing.resize_short, fmt::join(preprocessing.size, ", "), preprocessing.color,
+      preprocessing.scale, fmt::join(preprocessing.mean, ", "), fmt::join(preprocessing.std, ", "),
+      preprocessing.offset, preprocessing.scale_after);
 }
 
 }  // namespace data

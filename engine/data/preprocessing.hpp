@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include <ember/samples.hpp>
 
@@ -11,5 +12,8 @@ namespace ember::data {
 /// Throws Error (InvalidArgument) when mean or std do not match the channels.
 void scale_samples(const Preprocessing& preprocessing, const Shape& input_shape, std::int64_t n,
                    float* samples);
+
+/// Everything in `preprocessing` as one text, for Samples::settings().
+std::string describe(const Preprocessing& preprocessing);
 
 }  // namespace ember::data

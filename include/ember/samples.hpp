@@ -45,6 +45,8 @@ class Samples {
   [[nodiscard]] virtual std::optional<std::vector<std::int64_t>> labels() const { return std::nullopt; }
   /// SHA-256 over the raw content, hexadecimal.
   [[nodiscard]] virtual std::string content_hash() const = 0;
+  /// What else decides the values that read() makes of the content: preprocessing. Equal text, equal values.
+  [[nodiscard]] virtual std::string settings() const { return ""; }
 };
 
 /// An .npy, .npz (array named like the model's input, or "x"; labels in "y"), IDX (also .gz) file, or a

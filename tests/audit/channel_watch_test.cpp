@@ -72,7 +72,7 @@ void check_channels(const ChannelWatch& watch, const Tensor& value, int axis, st
   REQUIRE(watch.channels() == value.shape()[axis]);
   CHECK(watch.channel_axis() == axis);
   for (std::int64_t c = 0; c < watch.channels(); ++c) {
-    const ChannelStatistics got = watch.statistics(c);
+    const ChannelStatistics got = watch.totals().statistics(c);
     const ChannelStatistics want = expected(value, axis, c, used);
     CHECK(got.samples == want.samples);
     CHECK(got.samples_fired == want.samples_fired);
@@ -127,9 +127,9 @@ TEST_CASE("layouts, batches and runs add up to the same statistics") {
       show(single, one, isa);
     }
     for (std::int64_t c = 0; c < 21; ++c) {
-      CHECK(single.statistics(c).samples_fired == whole.statistics(c).samples_fired);
-      CHECK(single.statistics(c).pre_sum == whole.statistics(c).pre_sum);  // to the bit
-      CHECK(single.statistics(c).out_sum_squares == whole.statistics(c).out_sum_squares);
+      CHECK(single.totals().statistics(c).samples_fired == whole.totals().statistics(c).samples_fired);
+      CHECK(single.totals().statistics(c).pre_sum == whole.totals().statistics(c).pre_sum);  // to the bit
+      CHECK(single.totals().statistics(c).out_sum_squares == whole.totals().statistics(c).out_sum_squares);
     }
   }
 }
@@ -140,8 +140,8 @@ TEST_CASE("a value whose axis 0 is not the batch counts as one sample per run an
   watch.expect(4, 4);
   show(watch, folded, simd::Isa::Sse42);
   CHECK(watch.batch_missing());
-  CHECK(watch.statistics(0).samples == 1);
-  CHECK(watch.statistics(0).positions == 12);
+  CHECK(watch.totals().statistics(0).samples == 1);
+  CHECK(watch.totals().statistics(0).positions == 12);
   ChannelWatch single(kRelu, false);
   single.expect(1, 1);  // one sample per run: nothing to keep apart
   show(single, folded, simd::Isa::Sse42);
@@ -157,7 +157,7 @@ TEST_CASE("vectors and scalars are watched too") {
   per_sample.expect(9, 9);
   show(per_sample, test::random_tensor({9}, 6), simd::Isa::Sse42);
   CHECK(per_sample.channels() == 1);
-  CHECK(per_sample.statistics(0).samples == 9);
+  CHECK(per_sample.totals().statistics(0).samples == 9);
   ChannelWatch scalar(kRelu, false);
   scalar.expect(1, 1);
   show(scalar, test::random_tensor(Shape{}, 6), simd::Isa::Sse42);
