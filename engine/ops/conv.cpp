@@ -26,16 +26,16 @@ void infer(InferContext& c) {
   c.set_output(0, c.type(0), g.output_shape());
 }
 
-template <GeometryOf kGeometry>
-double flops(const NodeContext& node, std::span<const Shape> inputs, std::span<const Shape> outputs) {
-  (void)outputs;
-  const ConvGeometry g = kGeometry(node, inputs[0], inputs[1]);
-  if constexpr (kGeometry == conv_geometry) {
-    return g.conv_flops();
-  } else {
-    return 2.0 * static_cast<double>(inputs[0].elements()) * static_cast<double>(g.out_per_group()) *
-           static_cast<double>(g.windows.taps());
-  }
+double conv_flops(const NodeContext& node, std::span<const Shape> inputs,
+                  std::span<const Shape> /*outputs*/) {
+  return conv_geometry(node, inputs[0], inputs[1]).conv_flops();
+}
+
+double conv_transpose_flops(const NodeContext& node, std::span<const Shape> inputs,
+                            std::span<const Shape> /*outputs*/) {
+  const ConvGeometry g = conv_transpose_geometry(node, inputs[0], inputs[1]);
+  return 2.0 * static_cast<double>(inputs[0].elements()) * static_cast<double>(g.out_per_group()) *
+         static_cast<double>(g.windows.taps());
 }
 
 template <class T>
@@ -114,14 +114,14 @@ void add_conv_operators(OperatorList& list) {
                   .check = check_auto_pad,
                   .infer = infer<conv_geometry>,
                   .reference = reference_conv,
-                  .flops = flops<conv_geometry>,
+                  .flops = conv_flops,
                   .fuses = {.activation = true, .residual = true}});
   list.push_back({.name = "ConvTranspose",
                   .versions = {1, 11, 22},
                   .check = check_auto_pad,
                   .infer = infer<conv_transpose_geometry>,
                   .reference = reference_conv_transpose,
-                  .flops = flops<conv_transpose_geometry>,
+                  .flops = conv_transpose_flops,
                   .fuses = {.activation = true}});
 }
 

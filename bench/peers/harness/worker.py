@@ -17,20 +17,20 @@ class OnnxRuntime:
         import onnxruntime
 
         onnxruntime.set_default_logger_severity(3)
-        self.library = onnxruntime
+        self.module = onnxruntime
 
     def create(self, model, inputs, threads, extents):
-        options = self.library.SessionOptions()
-        options.graph_optimization_level = self.library.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.execution_mode = self.library.ExecutionMode.ORT_SEQUENTIAL
+        options = self.module.SessionOptions()
+        options.graph_optimization_level = self.module.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.execution_mode = self.module.ExecutionMode.ORT_SEQUENTIAL
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         for name, extent in extents.items():
             options.add_free_dimension_override_by_name(name, extent)
-        self.session = self.library.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self.session = self.module.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self.binding = self.session.io_binding()
         for name, array in inputs.items():
-            self.binding.bind_ortvalue_input(name, self.library.OrtValue.ortvalue_from_numpy(array))
+            self.binding.bind_ortvalue_input(name, self.module.OrtValue.ortvalue_from_numpy(array))
         for output in self.session.get_outputs():
             self.binding.bind_output(output.name)
 
@@ -55,10 +55,10 @@ class OpenVino:
     def __init__(self):
         import openvino
 
-        self.library = openvino
+        self.module = openvino
 
     def create(self, model, inputs, threads, extents):
-        core = self.library.Core()
+        core = self.module.Core()
         network = core.read_model(model)
         network.reshape({name: list(array.shape) for name, array in inputs.items()})
         compiled = core.compile_model(network, "CPU", {
@@ -69,7 +69,7 @@ class OpenVino:
         self.request = compiled.create_infer_request()
         self.count = len(compiled.outputs)
         for name, array in inputs.items():
-            self.request.set_tensor(name, self.library.Tensor(array, shared_memory=True))
+            self.request.set_tensor(name, self.module.Tensor(array, shared_memory=True))
 
     def settle(self):
         pass
