@@ -71,20 +71,21 @@ class Campaign:
         if isinstance(prepared, str):
             configuration.notes[measure.EMBER] = prepared
             return
-        outputs = {}
+        figures, outputs = {}, {}
         order = self.engines[turn % len(self.engines):] + self.engines[:turn % len(self.engines)]
         for engine in order:
             if engine in configuration.notes and not configuration.samples.get(engine):
                 continue  # failed before
             try:
-                figures, outputs[engine] = measure.run(engine, prepared, configuration.threads,
-                                                       self.options.seconds * 0.3, self.options.seconds,
-                                                       min(self.options.limit, max(self.left(), 1)))
+                figures[engine], outputs[engine] = measure.run(engine, prepared, configuration.threads, self.options,
+                                                               self.left())
+            except measure.OutOfTime:
+                return  # only whole rounds count
             except measure.Failed as reason:
                 configuration.notes[engine] = str(reason)
                 say(f"{configuration.label()}: {engine}: {reason}")
-                continue
-            configuration.samples.setdefault(engine, []).append(figures)
+        for engine, found in figures.items():
+            configuration.samples.setdefault(engine, []).append(found)
         for peer in self.options.peers:
             if peer not in outputs or measure.EMBER not in outputs:
                 continue

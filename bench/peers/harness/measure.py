@@ -12,11 +12,14 @@ import numpy
 from . import paths
 
 EMBER = "ember"
-PEERS = ("onnxruntime", "openvino")
 
 
 class Failed(Exception):
     """A worker ended without a result; says why in one line."""
+
+
+class OutOfTime(Exception):
+    """The invocation's time ended before the worker did."""
 
 
 def processors():
@@ -38,16 +41,20 @@ def command(engine, prepared, outputs, threads, warm_up, seconds):
     return [sys.executable, str(paths.WORKER), engine, *shared, *extents]
 
 
-def run(engine, prepared, threads, warm_up, seconds, limit):
-    """One measurement: the worker's figures and the network's outputs. Throws Failed."""
+def run(engine, prepared, threads, options, left):
+    """One measurement, with `left` seconds to go: the worker's figures and the network's outputs. Throws Failed and
+    OutOfTime."""
+    limit = max(min(options.limit, left), 1)
     cpus = processors()[:threads]
     with tempfile.TemporaryDirectory() as folder:
         outputs = pathlib.Path(folder) / "outputs.npz"
         try:
-            done = subprocess.run(command(engine, prepared, outputs, threads, warm_up, seconds), text=True,
-                                  capture_output=True, timeout=limit, check=False,
+            done = subprocess.run(command(engine, prepared, outputs, threads, 0.3 * options.seconds, options.seconds),
+                                  text=True, capture_output=True, timeout=limit, check=False,
                                   preexec_fn=lambda: os.sched_setaffinity(0, cpus))
         except subprocess.TimeoutExpired:
+            if limit < options.limit:
+                raise OutOfTime from None
             raise Failed(f"not done after {limit:.0f} s") from None
         if done.returncode != 0:
             lines = [line for line in done.stderr.splitlines() if line.strip()]

@@ -99,7 +99,13 @@ def choose(names):
 
 
 def extents_of(value):
-    return [dim.dim_value if dim.HasField("dim_value") else None for dim in value.type.tensor_type.shape.dim]
+    """Sizes, names of open extents, and None for those without a name."""
+    return [dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None
+            for dim in value.type.tensor_type.shape.dim]
+
+
+def is_open(extent):
+    return not isinstance(extent, int)
 
 
 def set_batch(model, inputs, batch):
@@ -123,29 +129,43 @@ def set_batch(model, inputs, batch):
             tensor.CopyFrom(numpy_helper.from_array(shape, tensor.name))
 
 
-def make_inputs(network, inputs, batch):
+def batch_axes(inputs):
+    """Input → the axes that the batch decides: an open first axis, and any axis of the same name."""
+    names = {extents_of(value)[0] for value in inputs if extents_of(value)} - {None}
+    names = {name for name in names if is_open(name)}
+    return {value.name: [axis for axis, extent in enumerate(extents_of(value))
+                         if extent in names or (axis == 0 and is_open(extent))] for value in inputs}
+
+
+def example_inputs(network):
+    if not network.case:
+        return {}
+    with numpy.load(network.case) as case:
+        return {name[3:]: case[name] for name in case.files if name.startswith("in/")}
+
+
+def make_inputs(network, inputs, axes, batch):
     """Random in [0, 1) and seeded, or the network's own example repeated; whole numbers within their range."""
     random = numpy.random.default_rng(1)
-    examples = {}
-    if network.case:
-        with numpy.load(network.case) as case:
-            examples = {name[3:]: case[name] for name in case.files if name.startswith("in/")}
+    examples = example_inputs(network)
     arrays = {}
     for value in inputs:
-        dims = [1 if extent is None else extent for extent in extents_of(value)]
+        dims = [1 if is_open(extent) else extent for extent in extents_of(value)]
         kind = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
         if value.name in examples:
-            example = examples[value.name]
-            grows = example.ndim > 0 and batch > 1 and example.shape[0] == 1 and dims[0] in (1, batch)
-            arrays[value.name] = numpy.repeat(example, batch, axis=0) if grows else example
-            continue
-        if dims and extents_of(value)[0] is None:
-            dims[0] = batch
-        if numpy.issubdtype(kind, numpy.floating):
-            array = random.random(dims, dtype=numpy.float32).astype(kind)
+            array = examples[value.name]
+            grown = [axis for axis in range(array.ndim)
+                     if axis in axes[value.name] or (axis == 0 and dims[0] == batch)]
+            for axis in grown:
+                array = numpy.repeat(array, batch, axis=axis) if array.shape[axis] == 1 else array
         else:
-            array = random.integers(0, network.integers.get(value.name, 1), dims).astype(kind)
-        arrays[value.name] = numpy.ascontiguousarray(array)
+            for axis in axes[value.name]:
+                dims[axis] = batch
+            if numpy.issubdtype(kind, numpy.floating):
+                array = random.random(dims, dtype=numpy.float32)
+            else:
+                array = random.integers(0, network.integers.get(value.name, 1), dims)
+        arrays[value.name] = numpy.array(array, dtype=kind, order="C")
     return arrays
 
 
@@ -154,23 +174,22 @@ def prepare(network, batch):
     model = onnx.load(network.file, load_external_data=False)
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
-    open_batch = [value for value in inputs if extents_of(value) and extents_of(value)[0] is None]
+    axes = batch_axes(inputs)
     file = network.file
-    if batch > 1 and not open_batch:
+    paths.MODELS.mkdir(parents=True, exist_ok=True)
+    if batch > 1 and not any(axes.values()):
         single = [value for value in inputs if len(extents_of(value)) > 1 and extents_of(value)[0] == 1]
         if not single:
             raise Unbatchable("no input has an open first axis, or one of extent 1")
         set_batch(model, single, batch)
-        paths.MODELS.mkdir(parents=True, exist_ok=True)
         file = paths.MODELS / f"{network.name}.batch{batch}.onnx"
         onnx.save(model, file)
-    arrays = make_inputs(network, inputs, batch)
+    arrays = make_inputs(network, inputs, axes, batch)
     extents = {}
     for value in inputs:
         for dim, extent in zip(value.type.tensor_type.shape.dim, arrays[value.name].shape):
             if dim.dim_param:
                 extents[dim.dim_param] = extent
     archive = paths.MODELS / f"{network.name}.batch{batch}.npz"
-    paths.MODELS.mkdir(parents=True, exist_ok=True)
     numpy.savez(archive, **arrays)
     return Prepared(file, archive, extents)
