@@ -22,7 +22,8 @@ template <class To, class From>
   } else if constexpr (std::is_floating_point_v<Wide<From>>) {
     constexpr double kLow = static_cast<double>(std::numeric_limits<To>::min());
     // One beyond the largest: a power of two, so exact.
-    constexpr double kHigh = static_cast<double>(std::numeric_limits<To>::max() / 2 + 1) * 2.0;
+    constexpr To kHalf = std::numeric_limits<To>::max() / 2 + 1;
+    constexpr double kHigh = static_cast<double>(kHalf) * 2.0;
     if (std::isnan(value)) return 0;
     if (value <= kLow) return std::numeric_limits<To>::min();
     if (value >= kHigh) return std::numeric_limits<To>::max();

@@ -51,15 +51,18 @@ std::string NodeContext::text(std::string_view name, std::string_view otherwise)
 std::vector<std::int64_t> NodeContext::integers(std::string_view name,
                                                 std::vector<std::int64_t> otherwise) const {
   const auto* held = attribute<std::vector<std::int64_t>>(*this, name);
-  return held != nullptr ? *held : std::move(otherwise);
+  if (held != nullptr) return *held;
+  return otherwise;
 }
 std::vector<float> NodeContext::reals(std::string_view name, std::vector<float> otherwise) const {
   const auto* held = attribute<std::vector<float>>(*this, name);
-  return held != nullptr ? *held : std::move(otherwise);
+  if (held != nullptr) return *held;
+  return otherwise;
 }
 std::vector<std::string> NodeContext::texts(std::string_view name, std::vector<std::string> otherwise) const {
   const auto* held = attribute<std::vector<std::string>>(*this, name);
-  return held != nullptr ? *held : std::move(otherwise);
+  if (held != nullptr) return *held;
+  return otherwise;
 }
 const Tensor* NodeContext::tensor(std::string_view name) const {
   const auto* held = attribute<std::shared_ptr<const Tensor>>(*this, name);
