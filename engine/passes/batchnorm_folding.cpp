@@ -18,7 +18,6 @@ namespace {
 using graph::Graph;
 using graph::kNoNode;
 using graph::kNoValue;
-using graph::Node;
 using graph::NodeId;
 using graph::ValueId;
 using ops::NodeContext;

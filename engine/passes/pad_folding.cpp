@@ -16,7 +16,6 @@ namespace {
 
 using graph::Graph;
 using graph::kNoNode;
-using graph::kNoValue;
 using graph::NodeId;
 using graph::ValueId;
 using ops::NodeContext;

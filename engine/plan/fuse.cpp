@@ -10,11 +10,9 @@
 
 namespace ember::plan {
 
-using graph::kNoNode;
 using graph::kNoValue;
 using graph::NodeId;
 using graph::ValueId;
-using kernels::ActivationKind;
 
 namespace {
 

@@ -57,7 +57,7 @@ std::map<graph::NodeId, std::vector<std::string>> merge_activations(Specialized&
     const auto& order = graph.order();
     const auto next = std::ranges::find(order, pattern.nodes.back()) + 1;
     const graph::NodeId before = next == order.end() ? graph::kNoNode : *next;
-    for (auto id = pattern.nodes.rbegin(); id != pattern.nodes.rend(); ++id) graph.remove_node(*id);
+    for (const graph::NodeId id : pattern.nodes) graph.remove_node(id);
     merged.emplace(graph.add_node(std::move(node), before), std::move(labels));
   }
   return merged;
