@@ -50,7 +50,7 @@ struct ChannelReport {
   double rate_bound = 0;  ///< silent and rare: upper bound of the firing rate per sample at the confidence
   double dormancy = 0;    ///< mean |output| over the layer's mean (ReDo score)
   std::string
-      fingerprint;  ///< of the layer's structure and the weights that make the channel, see compare.hpp
+      fingerprint;  ///< of the layer's structure and the weights that make the channel
 };
 
 struct LayerReport {
