@@ -47,10 +47,9 @@ struct ChannelReport {
   std::int64_t index = 0;
   Verdict verdict = Verdict::Healthy;
   ChannelStatistics statistics;
-  double rate_bound = 0;  ///< silent and rare: upper bound of the firing rate per sample at the confidence
-  double dormancy = 0;    ///< mean |output| over the layer's mean (ReDo score)
-  std::string
-      fingerprint;  ///< of the layer's structure and the weights that make the channel
+  double rate_bound = 0;    ///< silent and rare: upper bound of the firing rate per sample at the confidence
+  double dormancy = 0;      ///< mean |output| over the layer's mean (ReDo score)
+  std::string fingerprint;  ///< of the layer's structure and the weights that make the channel
 };
 
 struct LayerReport {
