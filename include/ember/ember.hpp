@@ -11,4 +11,5 @@
 #include <ember/samples.hpp>     // IWYU pragma: export
 #include <ember/session.hpp>     // IWYU pragma: export
 #include <ember/statistics.hpp>  // IWYU pragma: export
+#include <ember/surgery.hpp>     // IWYU pragma: export
 #include <ember/tensor.hpp>      // IWYU pragma: export

@@ -1,0 +1,5 @@
+#pragma once
+
+// Everything that changes a network.
+
+#include <ember/verification.hpp>  // IWYU pragma: export
