@@ -31,6 +31,21 @@ std::vector<ValueInfo> describe(const graph::Graph& graph, const std::vector<gra
   return infos;
 }
 
+/// See ValueInfo::quantization_step.
+double quantization_step(const graph::Graph& graph, graph::ValueId value) {
+  while (graph.value(value).producer != graph::kNoNode) {
+    const graph::Node& node = graph.node(graph.value(value).producer);
+    if (node.op == "DequantizeLinear") {
+      const Tensor* scale = graph.constant(node.inputs[1]);
+      const bool single = scale != nullptr && scale->type() == DataType::Float32 && scale->elements() == 1;
+      return single ? static_cast<double>(scale->data<float>()[0]) : 0.0;
+    }
+    if (node.op != "Identity" && node.op != "Reshape") break;
+    value = node.inputs[0];
+  }
+  return 0.0;
+}
+
 /// Gathers what ModelInfo says of nodes and weights, subgraphs included.
 class Census {
  public:
@@ -127,7 +142,12 @@ ModelInfo Model::info() const {
 
 std::vector<ValueInfo> Model::inputs() const { return describe(*graph_, graph_->inputs); }
 
-std::vector<ValueInfo> Model::outputs() const { return describe(*graph_, graph_->outputs); }
+std::vector<ValueInfo> Model::outputs() const {
+  std::vector<ValueInfo> infos = describe(*graph_, graph_->outputs);
+  for (std::size_t i = 0; i < infos.size(); ++i)
+    infos[i].quantization_step = quantization_step(*graph_, graph_->outputs[i]);
+  return infos;
+}
 
 const std::string& Model::name() const { return graph_->metadata.model_name; }
 

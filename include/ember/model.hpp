@@ -31,6 +31,8 @@ struct ValueInfo {
   std::string name;
   DataType type = DataType::Undefined;
   std::vector<Dimension> dims;
+  /// Of an output: the scale of the DequantizeLinear that makes it. 0 when none does, or not one per tensor.
+  double quantization_step = 0;
 };
 
 /// What `ember info` prints.

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include <nlohmann/json.hpp>
@@ -11,6 +12,7 @@
 
 #include "command.hpp"
 #include "model_files.hpp"
+#include "support/zoo.hpp"
 
 using namespace ember;
 using namespace ember::test;
@@ -79,6 +81,71 @@ TEST_CASE_FIXTURE(Run, "run: compares with what is expected") {
   CHECK(ember("run m.onnx --expect case.npz").status == 1);
   save_case({{"out/y", output()}});
   CHECK(ember("run m.onnx --expect case.npz --input x.npy").status == 0);
+}
+
+TEST_CASE_FIXTURE(Run, "run: a dequantised output may be off by four steps, not by its argmax") {
+  ModelFile file;
+  file.input("x", {1, 3}).output("y", {1, 3});
+  file.node("QuantizeLinear", {"x", "step"}, "q").node("DequantizeLinear", {"q", "step"}, "y");
+  file.weight("step", {}).add_float_data(0.5F);
+  file.save(folder / "m.onnx");
+  const auto outcome_of = [&](std::vector<float> expected) {
+    save_case({{"in/x", Tensor(Shape{1, 3}, std::vector<float>{1, 5, 6})},
+               {"out/y", Tensor(Shape{1, 3}, std::move(expected))}});
+    return ember("run m.onnx --expect case.npz");
+  };
+  CHECK(outcome_of({1, 5, 6}).status == 0);
+  CHECK(outcome_of({3, 5, 8}).status == 0);
+  CHECK(outcome_of({3.1F, 5, 8}).status == 1);
+  const Outcome swapped = outcome_of({1, 6, 5});
+  CHECK(swapped.status == 1);
+  CHECK(contains(swapped.out, "another argmax in 1 of 1 samples"));
+}
+
+TEST_CASE_FIXTURE(Run, "run: where rounding alone decides, a difference of its size is no failure") {
+  constexpr std::int64_t kLength = 300;
+  ModelFile file;
+  file.input("x", {1, kLength}).output("y", {1, 1}).node("MatMul", {"x", "w"}, "y");
+  onnx::TensorProto& weight = file.weight("w", {kLength, 1});
+  std::vector<float> x;
+  for (std::int64_t i = 0; i < kLength; ++i) {  // terms of 1e9 that cancel
+    const auto half = static_cast<float>(i / 2);
+    weight.add_float_data(i % 2 == 0 ? 1e4F + half : -1e4F - half);
+    x.push_back(1e5F + half / 3);
+  }
+  file.save(folder / "m.onnx");
+  save_npy(folder / "x.npy", Tensor(Shape{1, kLength}, x).view());
+  const auto result = [&](const char* arguments) {
+    CHECK(ember(std::string("run m.onnx --input x.npy --output-dir out ") + arguments).status == 0);
+    return load_npy(folder / "out/y.npy").data<float>()[0];
+  };
+  const float fast = result("");
+  const float spread = fast - result("--reference");
+  REQUIRE(std::abs(spread) > 0.01F + std::abs(fast) / 100);  // else the case shows nothing
+  const auto outcome_of = [&](float expected) {
+    save_case(
+        {{"in/x", Tensor(Shape{1, kLength}, x)}, {"out/y", Tensor(Shape{1, 1}, std::vector{expected})}});
+    return ember("run m.onnx --expect case.npz");
+  };
+  const Outcome near = outcome_of(fast + 2 * spread);
+  CHECK(near.status == 0);
+  CHECK(contains(near.out, "1 ill-conditioned"));
+  CHECK(outcome_of(fast + 100 * spread).status == 1);
+}
+
+TEST_CASE_FIXTURE(Run, "run: every zoo network gives what is expected of it") {
+  const std::filesystem::path zoo = zoo_folder();
+  if (zoo.empty()) {
+    MESSAGE("skipped: no zoo (set EMBER_ZOO to its folder)");
+    return;
+  }
+  for (const auto& entry : nlohmann::json::parse(file_text(zoo / "index.json"))) {
+    const Outcome outcome =
+        ember("run '" + (zoo / entry.at("model").get<std::string>()).string() + "' --expect '" +
+              (zoo / entry.at("case").get<std::string>()).string() + "'");
+    CHECK_MESSAGE(outcome.status == 0, entry.at("name").get<std::string>()
+                                           << ": " << outcome.out << outcome.err);
+  }
 }
 
 TEST_CASE_FIXTURE(Run, "run: input that does not fit is refused, and nothing is written") {
@@ -156,4 +223,24 @@ TEST_CASE_FIXTURE(Run, "bench: measures, and says the same as JSON") {
   CHECK(json.at("profile").size() >= 1);
   ModelFile().input("x", {2, 3}).output("y", {2, 3}).node("Relu", {"x"}, "y").save(folder / "fixed.onnx");
   CHECK(ember("bench fixed.onnx --batch 4").status == 2);
+}
+
+TEST_CASE_FIXTURE(Run, "bench and info: extents that a model leaves open can be given") {
+  ModelFile file;
+  file.input("x", {-1, -1}).output("y", {-1, -1}).node("Relu", {"x"}, "y");
+  file.save(folder / "open.onnx");
+  for (const char* shape : {"x=2x300", "2x300"}) {
+    const auto bench =
+        nlohmann::json::parse(ember(std::string("bench open.onnx --seconds 0 --json --shape ") + shape).out);
+    CHECK(bench.at("batch") == 2);
+    CHECK(bench.at("arena_bytes").get<std::int64_t>() >= 2 * 300 * 4);
+    const auto info = nlohmann::json::parse(ember(std::string("info open.onnx --json --shape ") + shape).out);
+    CHECK(info.at("arena_bytes") == bench.at("arena_bytes"));
+  }
+  for (const char* verb : {"bench", "info"}) {
+    for (const char* shape : {"z=2x300", "2x", "2y3", "x=0x1", "x=-1", "x=2x99999999999999999999"}) {
+      CAPTURE(shape);
+      CHECK(ember(std::string(verb) + " open.onnx --shape " + shape).status == 2);
+    }
+  }
 }

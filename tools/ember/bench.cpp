@@ -30,21 +30,27 @@ struct Options {
   double seconds = 2;
   std::optional<int> warmup;
   bool profile = false;
+  ShapeOption shape;
   JsonOption json;
 };
 
 /// The batch is axis 0 where the model leaves it open or says 1.
-std::map<std::string, Shape> shapes_for_batch(const Model& model, std::int64_t batch) {
-  std::map<std::string, Shape> shapes;
-  if (batch == 0) return shapes;
+std::map<std::string, Shape> input_shapes(const Model& model, const Options& options) {
+  std::map<std::string, Shape> shapes = options.shape.of(model);
+  if (options.batch == 0) return shapes;
+  bool batched = false;
   for (const ValueInfo& input : model.inputs()) {
     if (input.dims.empty() || (input.dims[0].size != -1 && input.dims[0].size != 1)) continue;
     std::vector<std::int64_t> dims;
     for (const Dimension& dim : input.dims) dims.push_back(dim.size < 0 ? 1 : dim.size);
-    dims[0] = batch;
-    shapes.emplace(input.name, Shape(dims));
+    if (const auto given = shapes.find(input.name); given != shapes.end())
+      dims.assign(given->second.dims().begin(), given->second.dims().end());
+    if (dims.empty()) continue;
+    dims[0] = options.batch;
+    shapes.insert_or_assign(input.name, Shape(dims));
+    batched = true;
   }
-  if (shapes.empty()) {
+  if (!batched) {
     throw Error(ErrorCode::InvalidArgument, "--batch cannot be set: no input has an open first axis",
                 {.model = model.name(), .cure = "leave --batch out"});
   }
@@ -140,7 +146,7 @@ std::int64_t samples_per_run(Session& session) {
 
 Result bench(const Options& options) {
   const Model model = Model::load(options.model);
-  const std::map<std::string, Shape> shapes = shapes_for_batch(model, options.batch);
+  const std::map<std::string, Shape> shapes = input_shapes(model, options);
   Session session(model, {.threads = options.threads, .input_shapes = shapes});
   fill_inputs(session);
   warm_up(session, options);
@@ -256,6 +262,7 @@ void add_bench(CLI::App& app, Context& /*context*/) {
       ->check(CLI::Range(0, 1'000'000))
       ->option_text("N");
   verb->add_flag("--profile", options->profile, "time every step; a fused node is named under its step");
+  options->shape.add_to(*verb);
   options->json.add_to(*verb);
   add_example(*verb, "ember bench models/digits_cnn.onnx --batch 32 --threads 2 --profile --seconds 1");
   verb->callback([options] {

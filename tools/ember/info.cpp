@@ -22,6 +22,7 @@ using Json = nlohmann::ordered_json;
 struct Options {
   std::string model;
   bool plan = false;
+  ShapeOption shape;
   JsonOption json;
 };
 
@@ -34,17 +35,26 @@ struct Compiled {
   std::string failure;
 };
 
-Compiled compile(const std::string& file) {
+Compiled compile(const Options& options) {
   Compiled compiled;
-  try {
-    const Session session(Model::load(file));
+  const auto attempt = [&](const auto& action) {
+    try {
+      action();
+    } catch (const Error& error) {
+      compiled.failure = error.what();
+    }
+  };
+  std::optional<Model> model;
+  attempt([&] { model = Model::load(options.model); });
+  if (!model) return compiled;
+  const std::map<std::string, Shape> shapes = options.shape.of(*model);  // what is wrong here is the user's
+  attempt([&] {
+    const Session session(*model, {.input_shapes = shapes});
     compiled.flops = session.flops();
     compiled.arena_bytes = session.arena_bytes();
     compiled.isa = session.isa();
     compiled.steps = session.profile();
-  } catch (const Error& error) {
-    compiled.failure = error.what();
-  }
+  });
   return compiled;
 }
 
@@ -163,12 +173,13 @@ void add_info(CLI::App& app, Context& /*context*/) {
   add_model(*verb, options->model);
   verb->add_flag("--plan", options->plan,
                  "list what runs, step by step, and why better kernels were refused");
+  options->shape.add_to(*verb);
   options->json.add_to(*verb);
   add_example(*verb, "ember info models/digits_cnn.onnx --plan");
   verb->callback([options] {
     const ModelInfo info = Model::inspect(options->model);
     const std::vector<std::string> unsupported = Model::unsupported(options->model);
-    const Compiled compiled = compile(options->model);
+    const Compiled compiled = compile(*options);
     options->json.emit(to_json(info, unsupported, compiled, options->plan));
     if (!options->json.on_output()) print_text(info, unsupported, compiled, options->plan);
   });

@@ -1,7 +1,12 @@
 #include "options.hpp"
 
+#include <algorithm>
+#include <charconv>
+
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <ember/error.hpp>
 #include <ember/file.hpp>
 
 #include "output.hpp"
@@ -37,6 +42,55 @@ void add_data(CLI::App& verb, std::string& data, std::string& preprocess) {
   verb.add_option("--preprocess", preprocess,
                   "JSON file: resize_short, size, color, scale, mean, std, offset, scale_after, label_offset")
       ->option_text("FILE");
+}
+
+namespace {
+
+/// "1x3x640x640".
+Shape parse_shape(std::string_view text, const std::string& option) {
+  std::vector<std::int64_t> dims;
+  for (std::string_view rest = text; !rest.empty();) {
+    std::int64_t size = 0;
+    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), size);
+    const auto used = static_cast<std::size_t>(end - rest.data());
+    const bool more = used < rest.size() && rest[used] == 'x' && used + 1 < rest.size();
+    if (error != std::errc{} || size < 1 || (used < rest.size() && !more)) {
+      throw Error(ErrorCode::InvalidArgument, fmt::format("--shape '{}' holds no shape", option),
+                  {.cure = "write extents with x between them, as in --shape image=1x3x640x640"});
+    }
+    dims.push_back(size);
+    rest.remove_prefix(used + (more ? 1 : 0));
+  }
+  return Shape(dims);
+}
+
+}  // namespace
+
+void ShapeOption::add_to(CLI::App& verb) {
+  verb.add_option("--shape", texts_,
+                  "an input's extents, as in image=1x3x640x640; a sole input needs no NAME=")
+      ->take_all()
+      ->allow_extra_args(false)
+      ->option_text("[NAME=]SHAPE");
+}
+
+std::map<std::string, Shape> ShapeOption::of(const Model& model) const {
+  std::map<std::string, Shape> shapes;
+  const std::vector<ValueInfo> inputs = model.inputs();
+  for (const std::string& text : texts_) {
+    const std::size_t equals = text.rfind('=');
+    if (equals == std::string::npos && inputs.size() == 1) {
+      shapes[inputs.front().name] = parse_shape(text, text);
+      continue;
+    }
+    const std::string name = text.substr(0, equals == std::string::npos ? 0 : equals);
+    if (std::ranges::find(inputs, name, &ValueInfo::name) == inputs.end()) {
+      throw Error(ErrorCode::InvalidArgument, fmt::format("--shape '{}' names no input of the model", text),
+                  {.model = model.name(), .cure = "`ember info` lists the inputs"});
+    }
+    shapes[name] = parse_shape(std::string_view(text).substr(equals + 1), text);
+  }
+  return shapes;
 }
 
 void JsonOption::add_to(CLI::App& verb) {

@@ -1,10 +1,14 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json_fwd.hpp>
+
+#include <ember/model.hpp>
 
 namespace ember::cli {
 
@@ -16,6 +20,17 @@ void add_threads(CLI::App& verb, int& threads);
 void add_batch(CLI::App& verb, std::int64_t& batch);
 void add_samples(CLI::App& verb, std::int64_t& samples);
 void add_data(CLI::App& verb, std::string& data, std::string& preprocess);
+/// `--shape [NAME=]1x3x640x640`: extents for inputs that leave them open.
+class ShapeOption {
+ public:
+  void add_to(CLI::App& verb);
+  /// By input name. Throws Error (InvalidArgument) for what is no shape or names no input of `model`.
+  [[nodiscard]] std::map<std::string, Shape> of(const Model& model) const;
+
+ private:
+  std::vector<std::string> texts_;
+};
+
 /// `--json` prints JSON instead of text; `--json FILE` writes it to FILE.
 class JsonOption {
  public:
