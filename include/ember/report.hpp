@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -7,6 +8,13 @@
 #include <ember/audit.hpp>
 
 namespace ember {
+
+/// Reads back what to_json() wrote: every count and finite number is the same to the bit; NaN and infinities
+/// come back as NaN. Keys that this version does not know are passed over. Throws Error (InvalidData) that
+/// names the place in the document, such as "layers[2].channels[0].index"; `name` is what messages call it.
+AuditReport report_from_json(std::string_view text, const std::string& name = "<memory>");
+/// Throws Error (Io, InvalidData).
+AuditReport report_from_json_file(const std::filesystem::path& file);
 
 /// SARIF 2.1.0 for code scanners: one result per layer that has a channel with a finding, located at the
 /// model file and the layer's node. The channels are listed in the result's properties. Fingerprints

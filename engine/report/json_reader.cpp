@@ -1,0 +1,122 @@
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <ember/error.hpp>
+#include <ember/report.hpp>
+
+#include "data/byte_reader.hpp"
+#include "report/json_object.hpp"
+
+// The way back from json.cpp: one function per object, in the same order.
+
+namespace ember {
+
+namespace {
+
+using nlohmann::json;
+using report::JsonObject;
+
+Verdict read_verdict(const JsonObject& from, const std::string& key) {
+  const std::string name = from.text(key);
+  for (int i = 0; i <= static_cast<int>(Verdict::Healthy); ++i) {
+    if (name == to_string(static_cast<Verdict>(i))) return static_cast<Verdict>(i);
+  }
+  from.refuse(key, fmt::format("is '{}', which is no verdict", name));
+}
+
+ChannelStatistics read_statistics(const JsonObject& from) {
+  ChannelStatistics s;
+  s.samples = from.count("samples");
+  s.samples_fired = from.count("samples_fired");
+  s.samples_saturated = from.count("samples_saturated");
+  s.positions = from.count("positions");
+  s.positions_fired = from.count("positions_fired");
+  s.positions_saturated = from.count("positions_saturated");
+  s.not_finite = from.count("not_finite");
+  if (s.samples_fired > s.samples) from.refuse("samples_fired", "is more than 'samples'");
+  const JsonObject pre = from.object("pre");
+  s.pre_min = pre.number("min");
+  s.pre_max = pre.number("max");
+  s.pre_sum = pre.number("sum");
+  s.pre_sum_squares = pre.number("sum_squares");
+  const JsonObject out = from.object("out");
+  s.out_min = out.number("min");
+  s.out_max = out.number("max");
+  s.out_sum = out.number("sum");
+  s.out_sum_squares = out.number("sum_squares");
+  s.out_sum_abs = out.number("sum_abs");
+  return s;
+}
+
+ChannelReport read_channel(const JsonObject& from) {
+  ChannelReport channel;
+  channel.index = from.count("index");
+  if (from.has("fingerprint")) channel.fingerprint = from.text("fingerprint");
+  channel.verdict = read_verdict(from, "verdict");
+  channel.statistics = read_statistics(from);
+  channel.dormancy = from.number("dormancy");
+  if (from.has("rate_bound")) channel.rate_bound = from.number("rate_bound");
+  return channel;
+}
+
+LayerReport read_layer(const JsonObject& from) {
+  LayerReport layer;
+  layer.node = from.text("node");
+  layer.op = from.text("op");
+  layer.value = from.text("value");
+  if (from.has("fingerprint")) layer.fingerprint = from.text("fingerprint");
+  if (from.has("pattern")) layer.pattern = from.texts("pattern");
+  layer.channel_axis = static_cast<int>(from.integer("channel_axis"));
+  from.objects("channels", [&](const JsonObject& channel) {
+    layer.channels.push_back(read_channel(channel));
+    if (layer.channels.back().index + 1 != static_cast<std::int64_t>(layer.channels.size())) {
+      channel.refuse("index", "is out of order: channels are listed from 0 on without a gap");
+    }
+  });
+  return layer;
+}
+
+AuditReport read_report(const JsonObject& from) {
+  constexpr const char* kSchema = "ember-audit-1";
+  const std::string schema = from.text("schema");
+  if (schema != kSchema) {
+    from.refuse("schema", fmt::format("is '{}'; this ember reads '{}'", schema, kSchema));
+  }
+  AuditReport report;
+  report.model = from.text("model");
+  report.model_hash = from.text("model_sha256");
+  report.data = from.text("data");
+  report.data_hash = from.text("data_sha256");
+  report.isa = from.text("isa");
+  report.samples = from.count("samples");
+  report.samples_not_finite = from.count("samples_not_finite");
+  report.confidence = from.number("confidence");
+  report.notes = from.texts("notes");
+  from.objects("layers", [&](const JsonObject& layer) { report.layer_reports.push_back(read_layer(layer)); });
+  return report;
+}
+
+}  // namespace
+
+AuditReport report_from_json(std::string_view text, const std::string& name) {
+  try {
+    const json document = json::parse(text);
+    return read_report(JsonObject(document, ""));
+  } catch (const json::exception& error) {
+    throw Error(ErrorCode::InvalidData, fmt::format("'{}' is not valid JSON: {}", name, error.what()),
+                {.cure = "give a report that 'ember audit --json FILE' wrote"});
+  } catch (const Error& error) {
+    throw Error(error.code(), fmt::format("'{}' is not an audit report: {}", name, error.reason()),
+                {.cure = "give a report that 'ember audit --json FILE' wrote"});
+  }
+}
+
+AuditReport report_from_json_file(const std::filesystem::path& file) {
+  const std::vector<std::byte> bytes = data::read_file(file);
+  return report_from_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, file.string());
+}
+
+}  // namespace ember
