@@ -86,7 +86,15 @@ Session::Impl::Impl(const Model& model, SessionOptions wanted, std::vector<runti
 }
 
 runtime::Execution& Session::Impl::ready() {
-  if (!execution.has_value()) reshape({});
+  if (execution.has_value()) return *execution;
+  try {
+    reshape({});
+  } catch (const Error& error) {
+    // Open extents counted as 1, and that may be all that is wrong.
+    throw error.within({.cure =
+                            "give the extents that the model leaves open: SessionOptions::input_shapes, or "
+                            "--shape on the command line"});
+  }
   return *execution;
 }
 

@@ -237,6 +237,14 @@ TEST_CASE_FIXTURE(Run, "bench and info: extents that a model leaves open can be 
     const auto info = nlohmann::json::parse(ember(std::string("info open.onnx --json --shape ") + shape).out);
     CHECK(info.at("arena_bytes") == bench.at("arena_bytes"));
   }
+  ModelFile picky;  // [1, 1] does not multiply with [4, 2]
+  picky.input("x", {-1, -1}).output("y", {-1, 2}).node("MatMul", {"x", "w"}, "y");
+  onnx::TensorProto& weight = picky.weight("w", {4, 2});
+  for (int i = 0; i < 8; ++i) weight.add_float_data(1);
+  picky.save(folder / "picky.onnx");
+  CHECK(contains(ember("bench picky.onnx --seconds 0").err, "--shape"));
+  CHECK(contains(ember("info picky.onnx").out, "--shape"));
+  CHECK(ember("bench picky.onnx --seconds 0 --shape 1x4").status == 0);
   for (const char* verb : {"bench", "info"}) {
     for (const char* shape : {"z=2x300", "2x", "2y3", "x=0x1", "x=-1", "x=2x99999999999999999999"}) {
       CAPTURE(shape);
