@@ -7,6 +7,7 @@
 
 #include "kernels/table.hpp"
 #include "ops/direct_conv.hpp"
+#include "support/peak.hpp"
 
 // Floating-point operations per second of matrix products and convolutions on one thread.
 
@@ -20,8 +21,12 @@ std::vector<float> numbers(std::int64_t count) {
   return values;
 }
 
-void count_flops(benchmark::State& state, double flops) {
-  state.counters["flops"] = benchmark::Counter(flops, benchmark::Counter::kIsIterationInvariantRate);
+/// FLOP/s, and the share of the measured multiply-add peak.
+void count_flops(benchmark::State& state, simd::Isa isa, double flops) {
+  using benchmark::Counter;
+  const double peak = bench::fma_peak(simd::to_string(isa));
+  state.counters["FLOP/s"] = Counter(flops, Counter::kIsIterationInvariantRate);
+  state.counters["%peak"] = Counter(100 * flops / peak, Counter::kIsIterationInvariantRate);
 }
 
 void gemm(benchmark::State& state, simd::Isa isa, std::int64_t m, std::int64_t k, std::int64_t n) {
@@ -36,7 +41,7 @@ void gemm(benchmark::State& state, simd::Isa isa, std::int64_t m, std::int64_t k
     for (std::int64_t row = 0; row < m; row += 96) kernels.run(job, row, std::min(m, row + 96), 0, tiles);
     benchmark::ClobberMemory();
   }
-  count_flops(state, 2.0 * static_cast<double>(m) * static_cast<double>(n * k));
+  count_flops(state, isa, 2.0 * static_cast<double>(m) * static_cast<double>(n * k));
 }
 
 /// Square kernel and image, padded to keep the size; depthwise where `depthwise`.
@@ -85,7 +90,7 @@ void conv(benchmark::State& state, simd::Isa isa, std::int64_t channels, std::in
     }
     benchmark::ClobberMemory();
   }
-  count_flops(state, depthwise ? g.conv_flops() / static_cast<double>(channels) : g.conv_flops());
+  count_flops(state, isa, depthwise ? g.conv_flops() / static_cast<double>(channels) : g.conv_flops());
 }
 
 const bool kRegistered = [] {
