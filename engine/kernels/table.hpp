@@ -14,6 +14,7 @@
 #include "kernels/resize.hpp"
 #include "kernels/softmax.hpp"
 #include "kernels/statistics.hpp"
+#include "kernels/winograd.hpp"
 #include "simd/isa.hpp"
 
 namespace ember::kernels {
@@ -35,6 +36,7 @@ struct KernelTable {
   const QuantizeKernels* quantize;
   const RecurrentKernels* recurrent;
   const ConvKernels* conv;
+  const WinogradKernels* winograd;
   const LayoutKernels* layout;
   const PoolKernels* pool;
   const ResizeKernels* resize;

@@ -15,6 +15,7 @@ extern const MovementKernels kMovement;
 extern const QuantizeKernels kQuantize;
 extern const RecurrentKernels kRecurrent;
 extern const ConvKernels kConv;
+extern const WinogradKernels kWinograd;
 extern const LayoutKernels kLayout;
 extern const PoolKernels kPool;
 extern const ResizeKernels kResize;
@@ -45,6 +46,7 @@ const KernelTable kTable = {
     .quantize = &kQuantize,
     .recurrent = &kRecurrent,
     .conv = &kConv,
+    .winograd = &kWinograd,
     .layout = &kLayout,
     .pool = &kPool,
     .resize = &kResize,

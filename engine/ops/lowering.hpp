@@ -95,6 +95,7 @@ class LowerContext : public NodeContext {
   std::vector<const Tensor*> constants;  ///< by input index, nullptr when not constant. Always Plain.
   std::vector<TensorDesc> outputs;       ///< logical shapes and types
   Epilogue epilogue;
+  bool watched = false;  ///< values of this plan are shown to probes, which look at signs
 
   /// The kernels of the ISA this plan is for.
   [[nodiscard]] virtual const kernels::KernelTable& kernels() const = 0;

@@ -286,6 +286,7 @@ class Compiler {
                                               : TensorDesc{fact(v).type, *fact(v).shape, Layout::Plain, 1});
     }
     context.epilogue = group.epilogue;
+    context.watched = !options_.probes.empty();
     std::string refused;
     for (const ops::Candidate& candidate : ops::candidates(node.op)) {
       ops::LowerResult result = candidate.consider(context);

@@ -1,3 +1,4 @@
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <set>
@@ -57,6 +58,7 @@ LoweringCase convolution(const ConvCase& c) {
   test.graph = builder.graph();
   test.absolute = 2e-5;
   test.relative = 2e-5;
+  test.slack = {{"conv_winograd_f2", 2.0}, {"conv_winograd_f4", 8.0}};
   return test;
 }
 
@@ -174,6 +176,71 @@ TEST_CASE("Conv: everything that is fused behind it") {
       }
     }
   }
+}
+
+TEST_CASE("Conv: Winograd where it costs less, for every size, batch and epilogue") {
+  const std::set<std::string> f4 = {"conv_winograd_f4", "conv_direct"};
+  const std::set<std::string> both = {"conv_winograd_f4", "conv_winograd_f2", "conv_direct"};
+  check_conv({.x = {1, 16, 12, 13}, .w = {24, 16, 3, 3}, .pads = {1, 1, 1, 1}}, both);
+  check_conv({.x = {5, 17, 15, 14}, .w = {33, 17, 3, 3}, .bias = false}, both);
+  check_conv({.x = {1, 40, 30, 41}, .w = {64, 40, 3, 3}, .pads = {0, 2, 1, 3}}, both);
+  check_conv({.x = {1, 15, 33, 35}, .w = {31, 15, 3, 3}, .auto_pad = "SAME_UPPER"}, f4);
+  check_conv({.x = {3, 64, 7, 7}, .w = {72, 64, 3, 3}, .pads = {1, 1, 1, 1}}, {"conv_winograd_f2"});
+  check_conv({.x = {1, 64, 8, 8}, .w = {128, 64, 3, 3}, .pads = {1, 1, 1, 1}}, f4);
+  for (const auto kind : {kernels::ActivationKind::Clip, kernels::ActivationKind::Silu}) {
+    LoweringCase test = convolution({.x = {2, 24, 19, 21}, .w = {40, 24, 3, 3}, .pads = {1, 1, 1, 1}});
+    test.epilogue.before = {.kind = kind, .alpha = -0.5F, .beta = 0.75F};
+    test.epilogue.residual = true;
+    test.epilogue.after.kind = kernels::ActivationKind::Relu;
+    check_lowerings(test, both);
+  }
+}
+
+TEST_CASE("Conv: Winograd refuses what it cannot do or would do worse") {
+  const auto refusal = [](const ConvCase& c, const std::string& implementation) {
+    return check_lowerings(convolution(c)).refusals[implementation];
+  };
+  const ConvCase usual = {.x = {1, 16, 16, 16}, .w = {16, 16, 3, 3}, .pads = {1, 1, 1, 1}};
+  for (const std::string name : {"conv_winograd_f4", "conv_winograd_f2"}) {
+    ConvCase c = usual;
+    CHECK(refusal(c, name).empty());
+    c.strides = {2, 2};
+    CHECK(refusal(c, name) == "strides or dilations");
+    c = usual;
+    c.dilations = {1, 2};
+    CHECK(refusal(c, name) == "strides or dilations");
+    c = usual;
+    c.w = {16, 16, 3, 2};
+    CHECK(refusal(c, name) == "not 3x3");
+    c = usual;
+    c.group = 2;
+    c.w = {16, 8, 3, 3};
+    CHECK(refusal(c, name) == "groups");
+    c = usual;
+    c.constant = false;
+    CHECK(refusal(c, name) == "weights that only a run knows");
+    c = usual;
+    c.x = {1, 8, 3, 3};
+    c.w = {8, 8, 3, 3};
+    CHECK(refusal(c, name).find("direct") != std::string::npos);
+  }
+  // Few tiles and large filters: the form with fewer points.
+  LoweringCase deep = convolution({.x = {1, 256, 7, 7}, .w = {256, 256, 3, 3}, .pads = {1, 1, 1, 1}});
+  deep.absolute = 2e-4;
+  const LoweringResult result = check_lowerings(deep, {"conv_winograd_f2"});
+  CHECK_FALSE(result.accepted.contains("conv_winograd_f4"));
+  // A NaN among the filters would spread over whole tiles.
+  LoweringCase infinite = convolution(usual);
+  Tensor filters = random_tensor(Shape(usual.w), 6);
+  filters.data<float>()[5] = INFINITY;
+  GraphBuilder builder;
+  builder.output(builder.op(
+      "Conv", "y",
+      {builder.input("x", DataType::Float32, usual.x), builder.constant("w", std::move(filters))}));
+  infinite.graph = builder.graph();
+  LoweringResult refused = check_lowerings(infinite, {"conv_direct"});
+  CHECK(refused.refusals["conv_winograd_f4"] == "weights that are not finite");
+  CHECK(refused.refusals["conv_winograd_f2"] == "weights that are not finite");
 }
 
 TEST_CASE("Conv: big enough to be split") {

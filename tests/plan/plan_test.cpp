@@ -172,3 +172,27 @@ TEST_CASE("packed weights are shared while somebody uses them and never mixed up
   CHECK(cache.get(source, "key", 16, fill)[0] == 42.0F);
   CHECK(fills == 3);
 }
+
+TEST_CASE("watched signs: Winograd only where a bias keeps rounding away from zero") {
+  const auto implementation = [](float bias, bool watched) {
+    GraphBuilder b;
+    const auto x = b.input("x", DataType::Float32, {1, 32, 24, 24});
+    const auto w = b.constant("w", test::random_tensor({32, 32, 3, 3}, 1));
+    Tensor shifts(DataType::Float32, {32});
+    std::ranges::fill(shifts.data<float>(), 0.5F);
+    shifts.data<float>()[7] = bias;
+    const auto pre = b.op("Conv", "pre", {x, w, b.constant("b", std::move(shifts))});
+    b.output(b.op("Relu", "y", {pre}));
+    std::vector<plan::ProbeRequest> probes;
+    if (watched) probes.push_back({.value = "pre"});
+    const auto compiled = compile(b.graph(), std::move(probes));
+    for (const plan::PlannedStep& step : compiled->steps) {
+      if (step.op == "Conv") return step.implementation;
+    }
+    return std::string();
+  };
+  CHECK(implementation(0.0F, false) == "conv_winograd_f4");
+  CHECK(implementation(0.5F, true) == "conv_winograd_f4");
+  CHECK(implementation(-1e-4F, true) == "conv_direct");
+  CHECK(implementation(0.0F, true) == "conv_direct");
+}

@@ -141,12 +141,12 @@ bool same_bits(const Tensor& a, const Tensor& b) {
 }
 
 /// The first difference beyond tolerance as text, or nothing.
-std::string difference(const Tensor& got, const Tensor& want, const LoweringCase& test) {
+std::string difference(const Tensor& got, const Tensor& want, const LoweringCase& test, double slack) {
   if (want.type() != DataType::Float32) return same_bits(got, want) ? "" : "elements differ";
   const auto x = got.data<float>();
   const auto y = want.data<float>();
-  const double absolute = test.exact ? 0 : test.absolute;
-  const double relative = test.exact ? 0 : test.relative;
+  const double absolute = test.exact ? 0 : slack * test.absolute;
+  const double relative = test.exact ? 0 : slack * test.relative;
   for (std::size_t i = 0; i < y.size(); ++i) {
     if (x[i] == y[i] || (std::isnan(x[i]) && std::isnan(y[i]))) continue;
     const double error = std::abs(double{x[i]} - double{y[i]});
@@ -274,7 +274,9 @@ class Harness {
     const auto alone = execute(*lowered.step, table, inputs, outputs, serial, -1, run + " 1 worker");
     for (std::size_t i = 0; i < expected_.size(); ++i) {
       if (expected_[i].empty()) continue;
-      const std::string what = difference(alone[i], expected_[i], test_);
+      const auto slack = test_.slack.find(run.substr(0, run.find(' ')));
+      const std::string what =
+          difference(alone[i], expected_[i], test_, slack == test_.slack.end() ? 1.0 : slack->second);
       if (!what.empty()) fail(run, fmt::format("output {}: {}", i, what));
     }
     const auto expect_same = [&](const std::vector<Tensor>& other, const std::string& how) {

@@ -22,7 +22,8 @@ struct LoweringCase {
   Tensor residual;
   double absolute = 1e-5;  ///< tolerance: |candidate - reference| <= absolute + relative |reference|
   double relative = 1e-5;
-  bool exact = false;  ///< demand equal values instead (types other than float32 always do)
+  std::map<std::string, double> slack;  ///< factors on both, by implementation, for those that round more
+  bool exact = false;                   ///< demand equal values instead (types other than float32 always do)
 };
 
 /// What came of it. A run is named "<implementation> <isa> <layout of each input> <workers>".

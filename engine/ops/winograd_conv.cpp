@@ -1,0 +1,269 @@
+#include "ops/winograd_conv.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "core/aligned_memory.hpp"
+#include "kernels/table.hpp"
+#include "ops/conv_geometry.hpp"
+#include "ops/product_lowering.hpp"
+
+namespace ember::ops {
+
+namespace {
+
+using kernels::WinogradForm;
+using kernels::WinogradJob;
+
+std::int64_t tiles_of(const ConvGeometry& g, std::int64_t outputs) {
+  return ceil_div(g.windows.axes[1].output, outputs) * ceil_div(g.windows.axes[2].output, outputs);
+}
+
+double filter_bytes(const ConvGeometry& g, std::int64_t points) {
+  return 4.0 * static_cast<double>(points * g.in_channels * g.out_channels);
+}
+
+/// Floats of one tile's row, channels filled up to blocks: an odd number of cache lines, so that rows and
+/// points do not all fall on the same few sets of the cache.
+std::int64_t odd_lines(std::int64_t floats) {
+  constexpr std::int64_t kLine = 16;
+  return (ceil_div(floats, kLine) | 1) * kLine;
+}
+
+struct WinogradPlan {
+  ConvGeometry g;
+  std::int64_t block = 8;
+  PackedWeights weights, bias;
+  Epilogue epilogue;
+  std::size_t residual = 0;  ///< input index
+};
+
+class WinogradStep final : public Step {
+ public:
+  WinogradStep(WinogradPlan plan, const WinogradForm& form, const kernels::WinogradKernels& kernels)
+      : plan_(std::move(plan)), form_(&form), points_(form.window * form.window) {
+    const ConvGeometry& g = plan_.g;
+    columns_ = ceil_div(g.out_channels, kernels.tile.columns);
+    job_.in_height = g.windows.axes[1].input;
+    job_.in_width = g.windows.axes[2].input;
+    job_.out_height = g.windows.axes[1].output;
+    job_.out_width = g.windows.axes[2].output;
+    job_.pad_top = g.windows.axes[1].pad_begin;
+    job_.pad_left = g.windows.axes[2].pad_begin;
+    job_.in_channels = g.in_channels;
+    job_.out_channels = g.out_channels;
+    job_.filters = plan_.weights.get();
+    job_.transformed_row = odd_lines(ceil_div(g.in_channels, plan_.block) * plan_.block);
+    job_.products_row = odd_lines(columns_ * kernels.tile.columns);
+    tiles_ = g.batch * tiles_of(g, form.outputs);
+    parts_ = Chunks(tiles_, rows_per_part());
+    job_.transformed_point = odd_lines(parts_.chunk * job_.transformed_row);
+    job_.products_point = odd_lines(parts_.chunk * job_.products_row);
+    work_ = product_nanoseconds(
+        2.0 * static_cast<double>(tiles_ * points_) * static_cast<double>(g.in_channels * g.out_channels),
+        4.0 * static_cast<double>(points_ * g.in_channels * g.out_channels));
+  }
+
+  [[nodiscard]] std::size_t scratch_bytes(int workers) const override {
+    return region_bytes() * static_cast<std::size_t>(parts_.parts() > 1 ? workers : 1);
+  }
+
+  void run(const StepContext& context) const override {
+    WinogradJob job = job_;
+    job.input = static_cast<const float*>(context.inputs[0]);
+    job.output = static_cast<float*>(context.outputs[0]);
+    job.epilogue = product_epilogue(plan_.epilogue, plan_.bias.get(),
+                                    plan_.epilogue.residual ? context.inputs[plan_.residual] : nullptr);
+    if (parts_.parts() > 1) run_parts(context, job);
+    else run_whole(context, job);
+  }
+
+ private:
+  /// Enough tiles for each pass over the filters to be worth it, and few enough that their transformed input
+  /// and products stay in cache: 24 rows fill the register tiles of every instruction set. Filters that come
+  /// from memory are worth twice as many.
+  [[nodiscard]] std::int64_t rows_per_part() const {
+    constexpr std::int64_t kRows = 24;
+    constexpr double kCachedFilters = 16e6;
+    const std::int64_t rows = filter_bytes(plan_.g, points_) > kCachedFilters ? 2 * kRows : kRows;
+    // An even number of parts, for two threads to share.
+    const std::int64_t parts = ceil_div(tiles_, rows);
+    return parts == 1 ? tiles_ : ceil_div(tiles_, ceil_div(parts, 2) * 2);
+  }
+
+  [[nodiscard]] std::size_t transformed_bytes() const {
+    return align_up(static_cast<std::size_t>(points_ * job_.transformed_point) * sizeof(float));
+  }
+  [[nodiscard]] std::size_t region_bytes() const {
+    return transformed_bytes() +
+           align_up(static_cast<std::size_t>(points_ * job_.products_point) * sizeof(float));
+  }
+
+  /// Working memory of one worker.
+  void aim(WinogradJob& job, std::byte* region) const {
+    job.transformed = reinterpret_cast<float*>(region);
+    job.products = reinterpret_cast<float*>(region + transformed_bytes());
+  }
+
+  /// Each part from input to output by one worker, all of it in its cache.
+  void run_parts(const StepContext& context, const WinogradJob& shared) const {
+    context.parallel.for_each(parts_.parts(), work_, [&](std::int64_t part, int worker) {
+      WinogradJob job = shared;
+      aim(job, context.scratch + static_cast<std::size_t>(worker) * region_bytes());
+      const std::int64_t first = parts_.begin(part);
+      const std::int64_t rows = parts_.end(part) - first;
+      form_->transform(job, first, 0, rows);
+      for (std::int64_t point = 0; point < points_; ++point) form_->multiply(job, point, rows, 0, columns_);
+      form_->finish(job, first, 0, rows);
+    });
+  }
+
+  /// Few tiles: the filters are most of the traffic, so each is read by one worker only.
+  void run_whole(const StepContext& context, WinogradJob job) const {
+    aim(job, context.scratch);
+    const Chunks rows(tiles_, 4);
+    const std::int64_t around = work_ / 4;
+    context.parallel.for_each(rows.parts(), around, [&](std::int64_t part, int) {
+      form_->transform(job, rows.begin(part), rows.begin(part), rows.end(part) - rows.begin(part));
+    });
+    context.parallel.for_each(
+        points_, work_, [&](std::int64_t point, int) { form_->multiply(job, point, tiles_, 0, columns_); });
+    context.parallel.for_each(rows.parts(), around, [&](std::int64_t part, int) {
+      form_->finish(job, rows.begin(part), rows.begin(part), rows.end(part) - rows.begin(part));
+    });
+  }
+
+  WinogradPlan plan_;
+  const WinogradForm* form_;
+  std::int64_t points_;
+  std::int64_t columns_ = 0;  ///< column tiles of the filters
+  std::int64_t tiles_ = 0;    ///< of all samples
+  Chunks parts_;
+  WinogradJob job_;
+  std::int64_t work_ = 0;
+};
+
+// What a form costs, in nanoseconds of one sample, from measurements on AVX2 (the parts keep their
+// proportions elsewhere). Neither the batch nor the number of threads takes part, so that they change no
+// result.
+
+/// Filters that no cache near the core holds arrive from far away.
+double streaming(double bytes) {
+  constexpr double kNearBytes = 1e6;
+  constexpr double kBytesPerNanosecond = 14.0;
+  return std::max(0.0, bytes - kNearBytes) / kBytesPerNanosecond;
+}
+
+double products_cost(std::int64_t rows, const ConvGeometry& g, std::int64_t block) {
+  const std::int64_t blocks = ceil_div(g.out_channels, block);
+  // A lone block of output channels leaves half of each register tile empty.
+  const double flops_per_nanosecond = blocks == 1 ? 54.0 : 88.0;
+  return 2.0 * static_cast<double>(rows * g.in_channels * blocks * block) / flops_per_nanosecond;
+}
+
+double direct_cost(const ConvGeometry& g, std::int64_t block) {
+  return products_cost(9 * g.windows.outputs(), g, block) + streaming(filter_bytes(g, 9));
+}
+
+double winograd_cost(const ConvGeometry& g, std::int64_t block, const WinogradForm& form) {
+  const std::int64_t points = std::int64_t{form.window} * form.window;
+  const std::int64_t rows = points * tiles_of(g, form.outputs);
+  const double in = form.outputs == 4 ? 0.4 : 0.2;
+  const double out = form.outputs == 4 ? 0.25 : 0.14;
+  const auto padded = [&](std::int64_t channels) {
+    return static_cast<double>(ceil_div(channels, block) * block);
+  };
+  return products_cost(rows, g, block) + streaming(filter_bytes(g, points)) +
+         static_cast<double>(rows) * (in * padded(g.in_channels) + out * padded(g.out_channels));
+}
+
+/// Why another form is better, or nothing. A form with more points, and so more error and larger filters, has
+/// to be clearly faster.
+std::string dearer(const ConvGeometry& g, std::int64_t block, const kernels::WinogradKernels& kernels,
+                   const WinogradForm& form) {
+  constexpr double kClearly = 0.9;
+  const double cost = winograd_cost(g, block, form);
+  const auto loses = [&](double other, const char* name) {
+    return cost > kClearly * other
+               ? fmt::format("estimated {:.3g} µs, {} {:.3g} µs", cost / 1e3, name, other / 1e3)
+               : std::string();
+  };
+  const std::string reason = loses(direct_cost(g, block), "direct");
+  if (!reason.empty() || form.outputs == 2) return reason;
+  return loses(winograd_cost(g, block, kernels.f2), "F(2x2)");
+}
+
+/// Whether some output may be zero, or as good as zero, by nothing but the absence of input. A direct sum of
+/// zeros is zero; here the neighbours within a tile leave a rounding error, and whoever watches signs would
+/// see a channel fire that cannot. A bias well above that error, relative to the filter, rules it out.
+bool may_hover_at_zero(const ConvGeometry& g, std::span<const float> filters, const Tensor* bias) {
+  constexpr double kRelativeError = 0x1p-13;
+  if (bias == nullptr) return true;
+  const auto size = static_cast<std::size_t>(g.in_channels * 9);
+  for (std::size_t m = 0; m < static_cast<std::size_t>(g.out_channels); ++m) {
+    double square = 0;
+    for (const float w : filters.subspan(m * size, size)) square += double{w} * double{w};
+    if (std::abs(double{bias->data<float>()[m]}) < kRelativeError * std::sqrt(square)) return true;
+  }
+  return false;
+}
+
+LowerResult consider(LowerContext& c, const WinogradForm& form) {
+  if (!all_float32(c)) return Refusal{"an element type other than float32, or nothing to compute"};
+  WinogradPlan plan;
+  plan.g = conv_geometry(c, c.inputs[0].shape, c.inputs[1].shape);
+  const ConvGeometry& g = plan.g;
+  const auto& [depth, height, width] = g.windows.axes;
+  if (depth.kernel != 1 || depth.input != 1 || height.kernel != 3 || width.kernel != 3)
+    return Refusal{"not 3x3"};
+  if (depth.output != 1 || height.stride != 1 || width.stride != 1 || height.dilation != 1 ||
+      width.dilation != 1)
+    return Refusal{"strides or dilations"};
+  if (g.groups != 1) return Refusal{"groups"};
+  if (c.constants[0] != nullptr) return Refusal{"a constant input"};
+  if (c.constants[1] == nullptr || (c.has_input(2) && c.constants[2] == nullptr))
+    return Refusal{"weights that only a run knows"};
+  const auto filters = c.constants[1]->data<float>();
+  if (!std::ranges::all_of(filters, [](float w) { return std::isfinite(w); }))
+    return Refusal{"weights that are not finite"};
+  plan.block = c.block();
+  const kernels::WinogradKernels& kernels = *c.kernels().winograd;
+  if (std::string reason = dearer(g, plan.block, kernels, form); !reason.empty())
+    return Refusal{std::move(reason)};
+  if (c.watched && may_hover_at_zero(g, filters, c.has_input(2) ? c.constants[2] : nullptr))
+    return Refusal{"watched, and a bias too small to keep rounding from deciding signs"};
+  const std::int64_t columns = ceil_div(g.out_channels, kernels.tile.columns) * kernels.tile.columns;
+  const std::int64_t points = form.window * form.window;
+  plan.weights = c.pack(*c.constants[1], fmt::format("winograd {} {}", form.outputs, kernels.tile.columns),
+                        static_cast<std::size_t>(points * g.in_channels * columns),
+                        [&](float* to) { form.pack(filters.data(), g.out_channels, g.in_channels, to); });
+  if (c.has_input(2)) {
+    plan.bias = c.pack(*c.constants[2], fmt::format("winograd bias {}", kernels.tile.columns),
+                       static_cast<std::size_t>(columns),
+                       [&](float* to) { std::ranges::copy(c.constants[2]->data<float>(), to); });
+  }
+  plan.epilogue = c.epilogue;
+  plan.residual = c.inputs.size() - 1;
+  Lowered lowered;
+  lowered.input_layouts.assign(c.inputs.size(), Layout::Plain);
+  lowered.input_layouts[0] = Layout::Blocked;
+  if (c.epilogue.residual) lowered.input_layouts.back() = Layout::Blocked;
+  lowered.output_layouts = {Layout::Blocked};
+  lowered.step = std::make_unique<WinogradStep>(std::move(plan), form, kernels);
+  return lowered;
+}
+
+}  // namespace
+
+LowerResult consider_winograd_f4(LowerContext& c) { return consider(c, c.kernels().winograd->f4); }
+LowerResult consider_winograd_f2(LowerContext& c) { return consider(c, c.kernels().winograd->f2); }
+
+}  // namespace ember::ops
