@@ -11,6 +11,9 @@ install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/ember DESTINATION ${CMAKE_INSTAL
 install(EXPORT ember NAMESPACE ember:: FILE emberTargets.cmake DESTINATION ${package_folder})
 if(EMBER_BUILD_TOOLS)
   install(TARGETS ember)
+  if(EMBER_MPI)
+    install(TARGETS ember_mpi)
+  endif()
 endif()
 
 configure_package_config_file(${PROJECT_SOURCE_DIR}/tools/cmake/emberConfig.cmake.in

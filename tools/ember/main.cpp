@@ -10,13 +10,15 @@
 #include <CLI/CLI.hpp>
 
 #include "output.hpp"
+#include "ranks.hpp"
 #include "verbs.hpp"
 
 namespace {
 
 using namespace ember::cli;
 
-constexpr auto kVerbs = {add_run, add_info, add_bench, add_ops, add_audit, add_schema, add_help};
+constexpr auto kVerbs = {add_run,     add_info,  add_bench,  add_ops, add_audit,
+                         add_compare, add_merge, add_schema, add_help};
 
 /// A closed standard stream would lend its number to the next file opened, which would then receive
 /// what is printed. /dev/null opened the wrong way round keeps the number and refuses the use.
@@ -28,7 +30,16 @@ void occupy_standard_streams() {
   }
 }
 
-int run(int argc, char** argv) {
+/// All ranks are given the same command; one of them speaks.
+void silence() {
+  const int nowhere = ::open("/dev/null", O_WRONLY);
+  if (nowhere < 0) return;
+  ::dup2(nowhere, STDOUT_FILENO);
+  ::dup2(nowhere, STDERR_FILENO);
+  ::close(nowhere);
+}
+
+int run(int argc, char** argv, Ranks& ranks) {
   CLI::App app("Runs ONNX networks and finds the channels that never fire.", "ember");
   app.set_version_flag("--version", "ember " EMBER_VERSION);
   app.require_subcommand(1);
@@ -36,7 +47,7 @@ int run(int argc, char** argv) {
   app.footer(
       "'ember help VERB' explains a verb and shows an example.\n"
       "Exit status: 0 success, 1 a gate or comparison failed, 2 usage, input or output.");
-  Context context;
+  Context context{.ranks = ranks};
   for (const auto add_verb : kVerbs) add_verb(app, context);
   try {
     app.parse(argc, argv);
@@ -55,7 +66,9 @@ int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // a reader that went away is an error of put(), not a death
   occupy_standard_streams();
   try {
-    return run(argc, argv);
+    Ranks ranks(argv);
+    if (!ranks.leads()) silence();
+    return run(argc, argv, ranks);
   } catch (const std::bad_alloc&) {
     diagnose("out of memory");
   } catch (const std::exception& error) {

@@ -2,6 +2,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include "ranks.hpp"
+
 namespace ember::cli {
 
 /// Exit statuses, the same for every verb.
@@ -11,8 +13,9 @@ enum ExitStatus : int {
   kFailure = 2,     ///< usage, input or output
 };
 
-/// What a verb leaves behind for main().
+/// What a verb gets from main() and leaves behind for it.
 struct Context {
+  Ranks& ranks;
   int status = kSuccess;
 };
 
@@ -23,6 +26,8 @@ void add_info(CLI::App& app, Context& context);
 void add_bench(CLI::App& app, Context& context);
 void add_ops(CLI::App& app, Context& context);
 void add_audit(CLI::App& app, Context& context);
+void add_compare(CLI::App& app, Context& context);
+void add_merge(CLI::App& app, Context& context);
 void add_schema(CLI::App& app, Context& context);
 void add_help(CLI::App& app, Context& context);
 
