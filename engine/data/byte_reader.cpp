@@ -80,6 +80,68 @@ class MemoryReader final : public ByteReader {
   std::vector<std::byte> bytes_;
 };
 
+/// Expands a gzip file as it is read. Going back starts again, so sequential reading holds a window only.
+class GzipReader final : public ByteReader {
+ public:
+  GzipReader(const std::filesystem::path& file, std::uint64_t (*limit)(std::span<const std::byte> head))
+      : file_(file), stream_(gzopen(file.c_str(), "rbe"), gzclose) {
+    if (!stream_) fail(file, std::generic_category().message(errno));
+    measure(limit);
+    if (gzrewind(stream_.get()) != 0) refuse();
+  }
+
+  [[nodiscard]] std::uint64_t size() const override { return size_; }
+
+  void read(std::uint64_t offset, std::span<std::byte> to) override {
+    if (to.empty()) return;
+    if (offset > size_ || to.size() > size_ - offset) {
+      throw Error(ErrorCode::InvalidData, fmt::format("'{}' ends early", file_.string()));
+    }
+    const auto wanted = static_cast<z_off_t>(offset);
+    if (gztell(stream_.get()) != wanted && gzseek(stream_.get(), wanted, SEEK_SET) != wanted) refuse();
+    while (!to.empty()) {
+      const std::size_t got = next(to);
+      if (got == 0) refuse();
+      to = to.subspan(got);
+    }
+  }
+
+ private:
+  /// Runs through the file once: only its end shows how much it holds, and that it is intact.
+  void measure(std::uint64_t (*limit)(std::span<const std::byte> head)) {
+    std::vector<std::byte> chunk(kChunk);
+    std::uint64_t allowed = kChunk;
+    // One byte beyond what is allowed tells "as announced" from "more than announced".
+    while (size_ <= allowed) {
+      const auto room = std::span(chunk).first(std::min<std::uint64_t>(kChunk, allowed + 1 - size_));
+      const std::size_t got = next(room);
+      if (got == 0) return;
+      if (size_ == 0) allowed = limit(room.first(got));
+      size_ += got;
+    }
+  }
+
+  std::size_t next(std::span<std::byte> to) {
+    const auto most = static_cast<unsigned>(std::min(kChunk, to.size()));
+    const int got = gzread(stream_.get(), to.data(), most);
+    int code = Z_OK;
+    gzerror(stream_.get(), &code);
+    if (got < 0 || (code != Z_OK && code != Z_STREAM_END)) refuse();
+    return static_cast<std::size_t>(got);
+  }
+
+  [[noreturn]] void refuse() const {
+    int code = Z_OK;
+    const char* message = gzerror(stream_.get(), &code);
+    throw Error(ErrorCode::InvalidData,
+                fmt::format("'{}' is not intact gzip data: {}", file_.string(), message));
+  }
+
+  std::filesystem::path file_;
+  std::unique_ptr<gzFile_s, int (*)(gzFile)> stream_;
+  std::uint64_t size_ = 0;
+};
+
 }  // namespace
 
 std::unique_ptr<ByteReader> open_file(const std::filesystem::path& file) {
@@ -92,27 +154,7 @@ std::unique_ptr<ByteReader> open_memory(std::vector<std::byte> bytes) {
 
 std::unique_ptr<ByteReader> open_gzip(const std::filesystem::path& file,
                                       std::uint64_t (*limit)(std::span<const std::byte> head)) {
-  const std::unique_ptr<gzFile_s, int (*)(gzFile)> stream(gzopen(file.c_str(), "rbe"), gzclose);
-  if (!stream) fail(file, std::generic_category().message(errno));
-  std::vector<std::byte> bytes;
-  std::uint64_t allowed = kChunk;
-  while (true) {
-    // One byte beyond what is allowed tells "as announced" from "more than announced".
-    const std::size_t room = std::min<std::uint64_t>(kChunk, allowed + 1 - bytes.size());
-    const std::size_t used = bytes.size();
-    bytes.resize(used + room);
-    const int got = gzread(stream.get(), bytes.data() + used, static_cast<unsigned>(room));
-    bytes.resize(used + static_cast<std::size_t>(std::max(got, 0)));
-    int code = Z_OK;
-    const char* message = gzerror(stream.get(), &code);
-    if (got < 0 || (code != Z_OK && code != Z_STREAM_END)) {
-      throw Error(ErrorCode::InvalidData,
-                  fmt::format("'{}' is not intact gzip data: {}", file.string(), message));
-    }
-    if (got == 0) return open_memory(std::move(bytes));
-    if (used == 0) allowed = limit(bytes);
-    if (bytes.size() > allowed) return open_memory(std::move(bytes));
-  }
+  return std::make_unique<GzipReader>(file, limit);
 }
 
 std::vector<std::byte> read_file(const std::filesystem::path& file) {

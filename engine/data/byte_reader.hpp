@@ -22,8 +22,8 @@ class ByteReader {
 /// A regular file. Throws Error (Io) when it cannot be opened or is something else.
 std::unique_ptr<ByteReader> open_file(const std::filesystem::path& file);
 std::unique_ptr<ByteReader> open_memory(std::vector<std::byte> bytes);
-/// What a gzip file holds, expanded in memory. `limit` bounds the memory: it is asked once, with the
-/// first bytes, how many bytes there may be. Throws Error.
+/// What a gzip file holds, expanded as it is read; going back starts from the beginning. It is run through
+/// once to learn its size, up to what `limit` allows, which is asked with the first bytes. Throws Error.
 std::unique_ptr<ByteReader> open_gzip(const std::filesystem::path& file,
                                       std::uint64_t (*limit)(std::span<const std::byte> head));
 

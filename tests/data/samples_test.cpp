@@ -155,6 +155,20 @@ TEST_CASE_FIXTURE(Data, "samples: damaged and hostile IDX files are refused") {
   CHECK(contains(error_of([&] { open_samples(folder / "g.gz"); }), "g.gz"));
 }
 
+TEST_CASE_FIXTURE(Data, "samples: gzipped IDX is read in any order") {
+  std::string data(3 << 20, '\0');
+  for (std::size_t i = 0; i < data.size(); ++i) data[i] = static_cast<char>(i % 251);
+  write_gzip(folder / "x.gz", idx_bytes(0x08, {3 << 10, 1 << 10}, data));
+  const auto samples = open_samples(folder / "x.gz");
+  REQUIRE(samples->count() == 3 << 10);
+  std::vector<float> sample(1 << 10);
+  for (const std::int64_t at : {0, 1, 2000, 2001, 7, 3071, 0, 0}) {
+    samples->read(at, 1, Shape{1, 1 << 10}, sample.data());
+    CHECK(sample.front() == static_cast<float>((at << 10) % 251));
+    CHECK(sample.back() == static_cast<float>(((at << 10) + 1023) % 251));
+  }
+}
+
 TEST_CASE_FIXTURE(Data, "samples: nothing, and what is no data, is refused with what to do") {
   CHECK(contains(error_of([&] { open_samples(save("e.npy", Tensor(DataType::Float32, Shape{0, 3}))); }),
                  "no samples"));
