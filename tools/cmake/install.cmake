@@ -11,7 +11,7 @@ install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/ember DESTINATION ${CMAKE_INSTAL
 install(EXPORT ember NAMESPACE ember:: FILE emberTargets.cmake DESTINATION ${package_folder})
 if(EMBER_BUILD_TOOLS)
   install(TARGETS ember)
-  if(EMBER_MPI)
+  if(EMBER_WITH_MPI)
     install(TARGETS ember_mpi)
   endif()
 endif()
