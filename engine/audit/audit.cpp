@@ -16,6 +16,7 @@
 
 #include <fmt/format.h>
 
+#include <ember/explain.hpp>
 #include <ember/statistics.hpp>
 
 #include "audit/channel_axis.hpp"
@@ -258,6 +259,7 @@ void check(const AuditOptions& options) {
   require(options.rare_below >= 0.0 && options.rare_below <= 1.0, "the limit of 'rare' must lie in [0, 1]");
   require(options.dormant_tau >= 0.0, "the limit of 'dormant' must not be negative");
   require(options.samples >= 0, "the number of samples must not be negative");
+  require(options.explain_samples >= 0, "the number of samples of an explanation must not be negative");
   require(options.batch >= 0, "the batch size must not be negative");
 }
 
@@ -275,7 +277,11 @@ AuditStatistics gather_statistics(const Model& model, Samples& samples, const Au
 }
 
 AuditReport audit(const Model& model, Samples& samples, const AuditOptions& options) {
-  return gather_statistics(model, samples, options).report();
+  AuditReport report = gather_statistics(model, samples, options).report();
+  if (options.explain) {
+    explain(model, samples, report, {.samples = options.explain_samples, .threads = options.threads});
+  }
+  return report;
 }
 
 }  // namespace ember

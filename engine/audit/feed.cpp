@@ -101,14 +101,26 @@ Shape Feed::shape() const {
   return Shape(dims);
 }
 
-void Feed::load(Samples& samples, std::int64_t first, std::int64_t n, Session& session,
-                std::vector<std::int64_t>& not_finite) {
+Shape Feed::prepare() {
   const Shape model_shape = shape();
   std::vector<std::int64_t> dims(model_shape.begin(), model_shape.end());
   if (!batch_axis_) dims.insert(dims.begin(), 1);
   const Shape with_batch(dims);
-  const std::int64_t per_sample = with_batch.elements(1, with_batch.rank());
   values_.resize(static_cast<std::size_t>(with_batch.elements()));
+  return with_batch;
+}
+
+void Feed::finish(const Shape& shape, std::int64_t n, Session& session) {
+  const std::int64_t per_sample = shape.elements(1, shape.rank());
+  const float* last = values_.data() + (n - 1) * per_sample;
+  for (std::int64_t i = n; i < shape[0]; ++i) std::copy_n(last, per_sample, values_.data() + i * per_sample);
+  convert_to(values_, session.input(input_.name));
+}
+
+void Feed::load(Samples& samples, std::int64_t first, std::int64_t n, Session& session,
+                std::vector<std::int64_t>& not_finite) {
+  const Shape with_batch = prepare();
+  const std::int64_t per_sample = with_batch.elements(1, with_batch.rank());
   samples.read(first, n, with_batch, values_.data());
   for (std::int64_t i = 0; i < n; ++i) {
     const auto sample = std::span(values_).subspan(static_cast<std::size_t>(i * per_sample),
@@ -116,10 +128,18 @@ void Feed::load(Samples& samples, std::int64_t first, std::int64_t n, Session& s
     if (!std::ranges::all_of(sample, [](float value) { return std::isfinite(value); }))
       not_finite.push_back(first + i);
   }
-  const float* last = values_.data() + (n - 1) * per_sample;
-  for (std::int64_t i = n; i < with_batch[0]; ++i)
-    std::copy_n(last, per_sample, values_.data() + i * per_sample);
-  convert_to(values_, session.input(input_.name));
+  finish(with_batch, n, session);
+}
+
+void Feed::load(Samples& samples, std::span<const std::int64_t> which, Session& session) {
+  const Shape with_batch = prepare();
+  const std::int64_t per_sample = with_batch.elements(1, with_batch.rank());
+  float* to = values_.data();
+  for (const std::int64_t sample : which) {
+    samples.read(sample, 1, with_batch, to);
+    to += per_sample;
+  }
+  finish(with_batch, static_cast<std::int64_t>(which.size()), session);
 }
 
 }  // namespace ember::auditing

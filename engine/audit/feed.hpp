@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -29,8 +30,15 @@ class Feed {
   /// the last of them. Appends to `not_finite` which of them hold a NaN or an infinity.
   void load(Samples& samples, std::int64_t first, std::int64_t n, Session& session,
             std::vector<std::int64_t>& not_finite);
+  /// The same with samples that need not follow one another; there are batch() of them at most.
+  void load(Samples& samples, std::span<const std::int64_t> which, Session& session);
 
  private:
+  /// The shape of a run's samples, axis 0 counting them; makes room for their values.
+  Shape prepare();
+  /// Fills up the batch behind its first `n` samples and hands it over.
+  void finish(const Shape& shape, std::int64_t n, Session& session);
+
   ValueInfo input_;
   bool open_batch_ = false;
   bool batch_axis_ = true;  ///< false: the input has no axis to spare for a batch (rank 0 or 1)

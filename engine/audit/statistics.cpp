@@ -7,6 +7,7 @@
 
 #include <ember/error.hpp>
 
+#include "audit/findings.hpp"
 #include "audit/judge.hpp"
 #include "audit/statistics_data.hpp"
 
@@ -137,6 +138,7 @@ AuditReport AuditStatistics::report() const {
   report.confidence = data_->confidence;
   report.notes = notes_of(*data_);
   judge_all(*data_, report);
+  report.findings = layer_findings(report);
   return report;
 }
 

@@ -4,6 +4,8 @@
 
 #include <ember/audit.hpp>
 
+#include "report/cause_json.hpp"
+
 namespace ember {
 
 namespace {
@@ -37,6 +39,7 @@ Json channel_json(const ChannelReport& channel) {
   json["pre"] = moments(s.pre_min, s.pre_max, s.pre_sum, s.pre_sum_squares);
   json["out"] = moments(s.out_min, s.out_max, s.out_sum, s.out_sum_squares);
   json["out"]["sum_abs"] = number(s.out_sum_abs);
+  if (channel.explanation.cause != Cause::None) json["cause"] = report::to_json(channel.explanation);
   return json;
 }
 
@@ -73,9 +76,12 @@ std::string to_json(const AuditReport& report) {
                {"samples", report.samples},
                {"samples_not_finite", report.samples_not_finite},
                {"confidence", report.confidence},
+               {"explain_samples", report.explain_samples},
+               {"findings", Json::array()},
                {"notes", report.notes},
                {"summary", counts(report, report.channels())},
                {"layers", Json::array()}};
+  for (const Finding& finding : report.findings) json["findings"].push_back(report::to_json(finding));
   for (const LayerReport& layer : report.layers()) json["layers"].push_back(layer_json(layer));
   // A name in a model may be anything; what is not UTF-8 is shown as a replacement character.
   return json.dump(1, ' ', false, Json::error_handler_t::replace);

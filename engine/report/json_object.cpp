@@ -72,6 +72,19 @@ std::int64_t JsonObject::count(const std::string& key) const {
   return value;
 }
 
+std::vector<std::int64_t> JsonObject::counts(const std::string& key) const {
+  const json& value = at(key);
+  if (!value.is_array()) refuse(key, "is not a list");
+  std::vector<std::int64_t> counts;
+  for (const json& element : value) {
+    const bool whole =
+        element.is_number_integer() && (element.is_number_unsigned() || element.get<std::int64_t>() >= 0);
+    if (!whole) refuse(fmt::format("{}[{}]", key, counts.size()), "is not a count");
+    counts.push_back(element.get<std::int64_t>());
+  }
+  return counts;
+}
+
 double JsonObject::number(const std::string& key) const {
   const json& value = at(key);
   if (value.is_null()) return std::numeric_limits<double>::quiet_NaN();

@@ -8,6 +8,7 @@
 #include <ember/report.hpp>
 
 #include "data/byte_reader.hpp"
+#include "report/cause_json.hpp"
 #include "report/json_object.hpp"
 
 // The way back from json.cpp: one function per object, in the same order.
@@ -59,6 +60,7 @@ ChannelReport read_channel(const JsonObject& from) {
   channel.statistics = read_statistics(from);
   channel.dormancy = from.number("dormancy");
   if (from.has("rate_bound")) channel.rate_bound = from.number("rate_bound");
+  if (from.has("cause")) channel.explanation = report::read_explanation(from.object("cause"));
   return channel;
 }
 
@@ -94,6 +96,12 @@ AuditReport read_report(const JsonObject& from) {
   report.samples = from.count("samples");
   report.samples_not_finite = from.count("samples_not_finite");
   report.confidence = from.number("confidence");
+  if (from.has("explain_samples")) report.explain_samples = from.count("explain_samples");
+  if (from.has("findings")) {
+    from.objects("findings", [&](const JsonObject& finding) {
+      report.findings.push_back(report::read_finding(finding));
+    });
+  }
   report.notes = from.texts("notes");
   from.objects("layers", [&](const JsonObject& layer) { report.layer_reports.push_back(read_layer(layer)); });
   return report;

@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <array>
+#include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -10,6 +12,7 @@
 
 #include <ember/audit.hpp>
 
+#include "report/cause_text.hpp"
 #include "report/text_layout.hpp"
 #include "report/verdict_text.hpp"
 
@@ -51,8 +54,10 @@ class Writer {
 
   std::string write() {
     head();
+    findings();
     layers();
     meanings();
+    causes();
     next();
     notes();
     return page_.take();
@@ -76,6 +81,49 @@ class Writer {
     page_.line("{} {} in {} {}{}{}", grouped(channels), channels == 1 ? "channel" : "channels",
                report_.layers().size(), report_.layers().size() == 1 ? "layer" : "layers",
                found.empty() ? "" : ": ", found);
+  }
+
+  /// Before anything about channels.
+  void findings() {
+    if (report_.findings.empty()) return;
+    page_.line("");
+    for (const Finding& finding : report_.findings) {
+      page_.item(page_.paint(kRed, "!"), 1, finding_text(finding));
+    }
+  }
+
+  /// Per layer and cause one item, the first channel's numbers standing for all.
+  void causes() {
+    bool first = true;
+    std::size_t left_out = 0;
+    std::size_t shown = 0;
+    for (const LayerReport& layer : report_.layers()) {
+      std::map<Cause, std::vector<std::int64_t>> by_cause;
+      for (const ChannelReport& channel : layer.channels) {
+        if (channel.explanation.cause != Cause::None)
+          by_cause[channel.explanation.cause].push_back(channel.index);
+      }
+      for (const auto& [cause, channels] : by_cause) {
+        constexpr std::size_t kMost = 20;
+        if (shown++ >= kMost) {
+          ++left_out;
+          continue;
+        }
+        if (std::exchange(first, false)) {
+          page_.line("");
+          page_.line("{}", page_.paint(kBold, fmt::format("Why (counterfactuals run on {} samples)",
+                                                          grouped(report_.explain_samples))));
+        }
+        const ChannelReport& example = layer.channels[static_cast<std::size_t>(channels.front())];
+        const std::string whose =
+            channels.size() == 1 ? fmt::format("channel {}", channels.front())
+                                 : fmt::format("channels {}; of {}", ranges(channels, 40), channels.front());
+        page_.item("-", 1,
+                   fmt::format("{} {}: {}: {}.", layer.node, whose, to_string(cause),
+                               cause_text(example.explanation)));
+      }
+    }
+    if (left_out > 0) page_.item("-", 1, fmt::format("and {} more, see the JSON report", left_out));
   }
 
   /// How bad a layer is: shares of its channels by verdict, worst verdict first.
@@ -167,27 +215,13 @@ class Writer {
 
   void next() {
     std::vector<std::string> steps;
-    std::vector<std::string> whole;
-    for (const LayerReport& layer : report_.layers()) {
-      const bool all = layer.count(Verdict::Silent) == static_cast<std::int64_t>(layer.channels.size());
-      if (all && !layer.channels.empty()) whole.push_back(layer.node);
-    }
     const std::int64_t silent = report_.count(Verdict::Silent);
-    if (!whole.empty()) {
-      steps.push_back(
-          fmt::format("Every channel is silent in {}: as far as these data show, what follows only from it "
-                      "is a constant function. "
-                      "Retrain from an earlier checkpoint with a lower learning rate.",
-                      fmt::join(whole, ", ")));
+    std::set<Remedy> remedies;
+    for (const LayerReport& layer : report_.layers()) {
+      for (const ChannelReport& channel : layer.channels) remedies.insert(channel.explanation.remedy);
     }
-    if (!report_.layers().empty()) {
-      const LayerReport& front = report_.layers().front();
-      if (2 * front.count(Verdict::Silent) > static_cast<std::int64_t>(front.channels.size())) {
-        steps.emplace_back(
-            "More than half of the first layer is silent. Check that the preprocessing is the one of the "
-            "training "
-            "(scale, mean, channel order) before blaming the network.");
-      }
+    for (const Remedy remedy : remedies) {
+      if (remedy != Remedy::None) steps.push_back(remedy_text(remedy));
     }
     if (silent > 0) {
       steps.emplace_back(

@@ -54,7 +54,10 @@ std::string grouped(std::int64_t value) {
   return digits;
 }
 
-std::string percent(double share) { return fmt::format("{:.2g}%", 100.0 * share); }
+std::string percent(double share) {
+  // Two digits would turn 99.6 into 1e+02.
+  return share < 0.995 ? fmt::format("{:.2g}%", 100.0 * share) : fmt::format("{:.4g}%", 100.0 * share);
+}
 
 std::string ranges(const std::vector<std::int64_t>& indices, std::size_t width) {
   std::string text;

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include <ember/causes.hpp>
 #include <ember/model.hpp>
 #include <ember/samples.hpp>
 
@@ -50,6 +51,7 @@ struct ChannelReport {
   double rate_bound = 0;    ///< silent and rare: upper bound of the firing rate per sample at the confidence
   double dormancy = 0;      ///< mean |output| over the layer's mean (ReDo score)
   std::string fingerprint;  ///< of the layer's structure and the weights that make the channel
+  Explanation explanation;  ///< why, when explained; cause None otherwise
 };
 
 struct LayerReport {
@@ -69,9 +71,11 @@ struct AuditOptions {
   std::int64_t samples = 0;  ///< how many to use, 0 = all
   std::int64_t batch = 0;    ///< 0 = the model's own batch, or chosen
   int threads = 1;
-  double confidence = 0.95;   ///< of every rate bound, jointly over all channels (Bonferroni)
-  double rare_below = 0.001;  ///< rare: fires in fewer than this share of the samples
-  double dormant_tau = 0.0;   ///< dormant: ReDo score <= tau while it fires; 0 = only exact zero mean
+  double confidence = 0.95;          ///< of every rate bound, jointly over all channels (Bonferroni)
+  double rare_below = 0.001;         ///< rare: fires in fewer than this share of the samples
+  double dormant_tau = 0.0;          ///< dormant: ReDo score <= tau while it fires; 0 = only exact zero mean
+  bool explain = true;               ///< seek the causes of unhealthy channels, see <ember/explain.hpp>
+  std::int64_t explain_samples = 0;  ///< of which every counterfactual is a count; 0: chosen, 16 to 256
   /// Called now and then with samples done and to do.
   std::function<void(std::int64_t done, std::int64_t total)> progress;
 };
@@ -87,7 +91,9 @@ class AuditReport {
   std::int64_t samples_not_finite =
       0;  ///< samples with NaN or infinity in the input (they were run, not dropped)
   double confidence = 0.95;
-  std::vector<std::string> notes;  ///< what was not checked, and why
+  std::int64_t explain_samples = 0;  ///< samples on which counterfactuals were run; 0: no causes were sought
+  std::vector<Finding> findings;     ///< said first: a dead network, dead layers, doubtful preprocessing
+  std::vector<std::string> notes;    ///< what was not checked, and why
   std::vector<LayerReport> layer_reports;
 
   [[nodiscard]] const std::vector<LayerReport>& layers() const noexcept { return layer_reports; }

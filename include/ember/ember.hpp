@@ -3,8 +3,10 @@
 // The whole public face of ember, except <ember/tbb.hpp>.
 
 #include <ember/audit.hpp>       // IWYU pragma: export
+#include <ember/causes.hpp>      // IWYU pragma: export
 #include <ember/compare.hpp>     // IWYU pragma: export
 #include <ember/error.hpp>       // IWYU pragma: export
+#include <ember/explain.hpp>     // IWYU pragma: export
 #include <ember/file.hpp>        // IWYU pragma: export
 #include <ember/model.hpp>       // IWYU pragma: export
 #include <ember/npy.hpp>         // IWYU pragma: export

@@ -42,6 +42,10 @@ TEST_CASE("the bundled network with dead biases has the channels that were kille
     CHECK(silent(report, layer) == 16);
     for (const ChannelReport& channel : report.layers()[layer].channels) {
       CHECK((channel.verdict == Verdict::Silent) == (channel.index % 2 == 0));
+      if (channel.verdict != Verdict::Silent) continue;
+      CHECK(channel.explanation.cause == Cause::BiasDominated);
+      CHECK(channel.explanation.counterfactual.from == doctest::Approx(layer == 4 ? -12 : -20).epsilon(0.01));
+      CHECK(channel.explanation.counterfactual.rate() > 0.0);
     }
   }
 }

@@ -35,7 +35,9 @@ AuditStatistics shard(const Model& model, int index, int count, const AuditOptio
 
 /// One run's report, as text in which every bit of every number shows.
 std::string whole(const Model& model, const AuditOptions& options = {}) {
-  return to_json(audit(model, *calibration(), options));
+  AuditOptions counting = options;
+  counting.explain = false;  // causes need the network; statistics alone do not tell them
+  return to_json(audit(model, *calibration(), counting));
 }
 
 /// Expects an Error whose message holds all of `words`.

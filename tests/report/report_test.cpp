@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include <ember/audit.hpp>
+#include <ember/report.hpp>
 
 #include "report/text_layout.hpp"
 #include "sample_report.hpp"
@@ -76,10 +77,16 @@ TEST_CASE("the text keeps to its width, and colours only on request") {
 
 TEST_CASE("a layer that is wholly silent, and a silent first layer, are called what they are") {
   AuditReport report = sample_report();
-  for (ChannelReport& c : report.layer_reports[0].channels) c.verdict = Verdict::Silent;
-  const std::string text = to_text(report);
-  CHECK(contains(text, "Every channel is silent in relu_1"));
-  CHECK(contains(text, "preprocessing"));
+  report.findings = {{.kind = Finding::Kind::DeadNetwork, .node = "relu_1", .samples = 64},
+                     {.kind = Finding::Kind::DeadLayer, .node = "relu_1", .channels = 2, .samples = 200},
+                     {.kind = Finding::Kind::Preprocessing, .node = "relu_1", .channels = 2, .samples = 200}};
+  const std::string text = to_text(report, {.width = 400});
+  CHECK(contains(text, "network is dead"));
+  CHECK(contains(text, "Every path runs through relu_1"));
+  CHECK(contains(text, "Dead layer relu_1"));
+  CHECK(contains(text, "preprocessed as in training"));
+  CHECK(text.find("Dead layer") < text.find("█"));
+  CHECK(to_json(report_from_json(to_json(report))) == to_json(report));
 }
 
 TEST_CASE("a report without findings suggests nothing") {

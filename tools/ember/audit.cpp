@@ -6,6 +6,7 @@
 
 #include <ember/audit.hpp>
 #include <ember/error.hpp>
+#include <ember/explain.hpp>
 #include <ember/statistics.hpp>
 
 #include "options.hpp"
@@ -48,7 +49,11 @@ struct AuditVerb {
       if (!output.quiet()) put(shards.summary(*statistics));
       return kSuccess;
     }
-    return output.emit(statistics->report());
+    AuditReport report = statistics->report();
+    if (options.explain) {
+      explain(*network_, *samples_, report, {.samples = options.explain_samples, .threads = options.threads});
+    }
+    return output.emit(report);
   }
 
  private:
@@ -111,6 +116,13 @@ void add_audit(CLI::App& app, Context& context) {
   verb->add_option("--tau", self->options.dormant_tau,
                    "a channel is dormant when its mean is at most this part of its layer's (default 0)")
       ->option_text("T");
+  verb->add_flag("--explain,!--no-explain", self->options.explain,
+                 "seek the cause of each unhealthy channel by running counterfactuals (default: yes)");
+  verb->add_option(
+          "--explain-samples", self->options.explain_samples,
+          "how many samples each counterfactual is run on (default: 16 to 256, by the cost of the network)")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40))
+      ->option_text("N");
   self->shards.add_to(*verb);
   self->output.add_to(*verb);
   add_example(
