@@ -19,6 +19,10 @@ struct GemmJob {
   std::int64_t c_row = 0;
   bool resume = false;  ///< c holds what the products are added to, instead of the bias
   ProductEpilogue epilogue;
+  /// The only steps of k to take, ascending (see nonzero()), for at most kFewRows rows at a time; nullptr:
+  /// all.
+  const std::int32_t* steps = nullptr;
+  std::int64_t step_count = 0;
 };
 
 /// A matrix to pack: element (row, column) is scale · b[row · row_step + column · column_step].
@@ -30,11 +34,20 @@ struct PackSource {
 };
 
 struct GemmKernels {
+  static constexpr std::int64_t kFewRows = 4;
+  /// Entries of a list of steps beyond step_count, which are read.
+  static constexpr std::int64_t kStepPadding = 16;
+
   ProductTile tile;
   /// Rows [row_begin, row_end) of the column tiles [tile_begin, tile_end). Every element is summed in
-  /// the order of k whatever the ranges, so that results do not depend on how a product is split.
+  /// the order of k whatever the ranges, so that results do not depend on how a product is split; a sum of −0
+  /// becomes +0, so that steps at which a is zero and b finite may be left out without a trace.
   void (*run)(const GemmJob& job, std::int64_t row_begin, std::int64_t row_end, std::int64_t tile_begin,
               std::int64_t tile_end);
+  /// Lists the steps of k at which any of `rows` rows of a, a_row apart, is not zero (NaN is not): count +
+  /// kStepPadding entries. Returns their count, or -1 and no list when there are more than `most`.
+  std::int64_t (*nonzero)(const float* a, std::int64_t rows, std::int64_t a_row, std::int64_t k,
+                          std::int64_t most, std::int32_t* steps);
   /// Packs column tiles [tile_begin, tile_end) of a k × n matrix.
   void (*pack)(const PackSource& source, std::int64_t k, std::int64_t n, float* packed,
                std::int64_t tile_begin, std::int64_t tile_end);

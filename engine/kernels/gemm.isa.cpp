@@ -16,6 +16,7 @@ TileWork work_of(const GemmJob& job) {
   w.c_row = job.c_row;
   w.c_block = kBlock;
   w.resume = job.resume;
+  w.positive_zero = true;
   w.before = &job.epilogue.before;
   w.after = &job.epilogue.after;
   return w;
@@ -48,10 +49,15 @@ void run_ragged(const GemmJob& job, TileWork w, std::int64_t row, std::int64_t r
   }
   w.a = job.a + row * job.a_row;
   w.b = job.b + column * job.k;
-  w.depth = job.k;
   w.c = out;
   w.c_row = kTileColumns;
-  register_tile(rows, vectors_for(columns), false)(w);
+  if (job.steps != nullptr) {
+    w.depth = job.step_count;
+    few_rows(w, rows, 1, 0, job.steps);
+  } else {
+    w.depth = job.k;
+    register_tile(rows, vectors_for(columns), false)(w);
+  }
   for (std::int64_t r = 0; r < rows; ++r) {
     float* to = job.c + (row + r) * job.c_row + column;
     for (std::int64_t i = 0; i < columns; ++i) to[i] = out[r * kTileColumns + i];
@@ -97,31 +103,68 @@ void run_rows(const GemmJob& job, std::int64_t row_begin, std::int64_t row_end, 
   }
 }
 
-/// One row: bound by how fast weights arrive, so several tiles at once, each read exactly once.
-void run_one_row(const GemmJob& job, std::int64_t row, std::int64_t tile_begin, std::int64_t tile_end) {
+/// Few rows: bound by how fast weights arrive, so several tiles at once, each read once from memory, for one
+/// pair of rows after the other.
+void run_few_rows(const GemmJob& job, std::int64_t row_begin, std::int64_t row_end, std::int64_t tile_begin,
+                  std::int64_t tile_end) {
   TileWork w = work_of(job);
   const std::int64_t whole = smaller(tile_end, job.n / kTileColumns);
-  w.a = job.a + row * job.a_row;
-  w.depth = job.k;
-  for (std::int64_t tile = tile_begin; tile < whole; tile += kWideTiles) {
-    const std::int64_t at = row * job.c_row + tile * kTileColumns;
+  const std::int64_t wide = few_rows_tiles(smaller(2, row_end - row_begin));
+  w.depth = job.steps == nullptr ? job.k : job.step_count;
+  for (std::int64_t tile = tile_begin; tile < whole; tile += wide) {
     aim_columns(job, tile, w);
     w.b = job.b + tile * job.k * kTileColumns;
-    w.c = job.c + at;
-    w.residual = job.epilogue.residual == nullptr ? nullptr : job.epilogue.residual + at;
-    wide_row(w, smaller(kWideTiles, whole - tile), job.k * kTileColumns);
+    for (std::int64_t row = row_begin; row < row_end; row += 2) {
+      const std::int64_t at = row * job.c_row + tile * kTileColumns;
+      w.a = job.a + row * job.a_row;
+      w.c = job.c + at;
+      w.residual = job.epilogue.residual == nullptr ? nullptr : job.epilogue.residual + at;
+      few_rows(w, smaller(2, row_end - row), smaller(wide, whole - tile), job.k * kTileColumns, job.steps);
+    }
   }
   if (whole < tile_end) {
     w = work_of(job);
     aim_columns(job, whole, w);
-    run_ragged(job, w, row, 1, whole);
+    for (std::int64_t row = row_begin; row < row_end; row += 2)
+      run_ragged(job, w, row, smaller(2, row_end - row), whole);
   }
 }
 
 void run(const GemmJob& job, std::int64_t row_begin, std::int64_t row_end, std::int64_t tile_begin,
          std::int64_t tile_end) {
-  if (row_end - row_begin == 1) run_one_row(job, row_begin, tile_begin, tile_end);
+  if (row_end - row_begin <= GemmKernels::kFewRows)
+    run_few_rows(job, row_begin, row_end, tile_begin, tile_end);
   else run_rows(job, row_begin, row_end, tile_begin, tile_end);
+}
+
+/// Steps at which any row is not zero.
+std::int64_t count_nonzero(const float* a, std::int64_t rows, std::int64_t a_row, std::int64_t k) {
+  const Vec zero = broadcast(0.0F);
+  std::int64_t zeros = 0;
+  for (std::int64_t i = 0; i < k; i += kLanes) {
+    const std::int64_t n = smaller(kLanes, k - i);
+    Mask all = load_partial(a + i, n) == zero;
+    for (std::int64_t r = 1; r < rows; ++r) all = all & (load_partial(a + r * a_row + i, n) == zero);
+    // Lanes beyond the end read as zeros.
+    zeros += static_cast<std::int64_t>(horizontal_sum(select(all, broadcast(1.0F), zero))) - (kLanes - n);
+  }
+  return k - zeros;
+}
+
+std::int64_t nonzero(const float* a, std::int64_t rows, std::int64_t a_row, std::int64_t k, std::int64_t most,
+                     std::int32_t* steps) {
+  if (count_nonzero(a, rows, a_row, k) > most) return -1;
+  std::int64_t count = 0;
+  for (std::int64_t i = 0; i < k; ++i) {
+    bool any = false;
+    for (std::int64_t r = 0; r < rows; ++r) any |= !(a[r * a_row + i] == 0.0F);
+    steps[count] = static_cast<std::int32_t>(i);
+    count += any ? 1 : 0;
+  }
+  // Whoever looks ahead sees the last one again.
+  const std::int32_t last = count == 0 ? 0 : steps[count - 1];
+  for (std::int64_t i = 0; i < GemmKernels::kStepPadding; ++i) steps[count + i] = last;
+  return count;
 }
 
 void pack(const PackSource& source, std::int64_t k, std::int64_t n, float* packed, std::int64_t tile_begin,
@@ -154,6 +197,7 @@ extern const GemmKernels kGemm;
 const GemmKernels kGemm = {
     .tile = {.rows = kTileRows, .columns = kTileColumns},
     .run = run,
+    .nonzero = nonzero,
     .pack = pack,
     .transpose = transpose,
 };

@@ -56,6 +56,7 @@ struct TileWork {
   /// Fetch the rows that follow this tile's: neighbours in each plane of an image are too short a run for
   /// the hardware to foresee. For rows that are not in L2 yet.
   bool fetch_ahead = false;
+  bool positive_zero = false;       ///< sums of -0 become +0
   bool partial = false;             ///< more steps follow in another tile: leave the epilogue out
   const float* residual = nullptr;  ///< of c[0]
   const Activation* before = nullptr;
@@ -67,9 +68,18 @@ using TileFunction = void (*)(const TileWork& work);
 /// The tile of `rows` (1 to kTileRows) × `vectors` (1 or 2); bordered ones check every position.
 TileFunction register_tile(std::int64_t rows, std::int64_t vectors, bool bordered);
 
-/// One row times `tiles` (1 to kWideTiles) neighbouring tiles of columns, b_tile floats apart.
-inline constexpr std::int64_t kWideTiles = 4;
-void wide_row(const TileWork& work, std::int64_t tiles, std::int64_t b_tile);
+/// One or two rows times `tiles` (1 to few_rows_tiles(rows)) neighbouring tiles of columns, b_tile floats
+/// apart: enough sums side by side to keep the multipliers busy while weights stream by, and enough streams
+/// to keep the memory busy. With `steps`, the depth's steps are these.
+EMBER_INLINE constexpr std::int64_t few_rows_tiles(std::int64_t rows) {
+#if defined(EMBER_ISA_SSE42)
+  return rows == 1 ? 4 : 2;
+#else
+  return rows == 1 ? 4 : 3;
+#endif
+}
+void few_rows(const TileWork& work, std::int64_t rows, std::int64_t tiles, std::int64_t b_tile,
+              const std::int32_t* steps);
 
 /// Vectors needed for `columns` output columns of one tile.
 EMBER_INLINE std::int64_t vectors_for(std::int64_t columns) { return (columns + kLanes - 1) / kLanes; }

@@ -1,5 +1,6 @@
 #include "kernels/register_tile.hpp"
 
+#include "kernels/gemm.hpp"
 #include "kernels/tile_epilogue.hpp"
 
 namespace ember::kernels::EMBER_ISA_NAMESPACE {
@@ -103,6 +104,13 @@ void tile(const TileWork& w) {
     }
   }
 
+  if (w.positive_zero) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = sums[r][v] + broadcast(0.0F);
+    }
+  }
   const TileEpilogue epilogue(*w.before, *w.after);
   const bool finish_here = !w.partial && epilogue.in_registers;
   if (finish_here) {
@@ -121,36 +129,72 @@ void tile(const TileWork& w) {
   if (!w.partial && !finish_here) finish_tile(w, epilogue, kRows, kVectors);
 }
 
-/// One row: enough neighbouring columns side by side to keep the multipliers busy while weights stream by.
-template <int kTiles>
-void wide(const TileWork& w, std::int64_t b_tile) {
-  Vec sums[kTiles * kTileVectors];
+template <int kRows, int kTiles, bool kChosen>
+void few(const TileWork& w, std::int64_t b_tile, const std::int32_t* steps) {
+  constexpr int kVectors = kTiles * kTileVectors;
+  Vec sums[kRows][kVectors];
 #pragma GCC unroll 16
-  for (int v = 0; v < kTiles * kTileVectors; ++v)
-    sums[v] = w.bias != nullptr ? load(w.bias + v * kLanes) : broadcast(0.0F);
-  if (w.resume) {
-#pragma GCC unroll 16
-    for (int v = 0; v < kTiles * kTileVectors; ++v) sums[v] = load(w.c + column_offset(w, v));
+  for (int v = 0; v < kVectors; ++v) {
+    const Vec bias = w.bias != nullptr ? load(w.bias + v * kLanes) : broadcast(0.0F);
+#pragma GCC unroll 2
+    for (int r = 0; r < kRows; ++r)
+      sums[r][v] = w.resume ? load(w.c + r * w.c_row + column_offset(w, v)) : bias;
   }
   const float* a = w.a;
   const float* b = w.b;
 #pragma GCC unroll 1
-  for (std::int64_t k = 0; k < w.depth; ++k) {
-    const Vec value = broadcast(*a);
-#pragma GCC unroll 16
-    for (int v = 0; v < kTiles * kTileVectors; ++v) {
-      sums[v] = fmadd(value, load(b + v / kTileVectors * b_tile + v % kTileVectors * kLanes), sums[v]);
+  for (std::int64_t i = 0; i < w.depth; ++i) {
+    if constexpr (kChosen) {
+      // Rows of weights far apart are nothing the hardware foresees.
+      const float* ahead = w.b + std::int64_t{steps[i + GemmKernels::kStepPadding]} * kTileColumns;
+#pragma GCC unroll 4
+      for (int t = 0; t < kTiles; ++t) __builtin_prefetch(ahead + t * b_tile);
+      a = w.a + steps[i];
+      b = w.b + std::int64_t{steps[i]} * kTileColumns;
     }
-    a += w.a_step;
-    b += kTileColumns;
+#pragma GCC unroll 2
+    for (int r = 0; r < kRows; ++r) {
+      const Vec value = broadcast(a[r * w.a_row]);
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors; ++v) {
+        const Vec column = load(b + v / kTileVectors * b_tile + v % kTileVectors * kLanes);
+        sums[r][v] = fmadd(value, column, sums[r][v]);
+      }
+    }
+    if constexpr (!kChosen) {
+      ++a;
+      b += kTileColumns;
+    }
   }
   const TileEpilogue epilogue(*w.before, *w.after);
+#pragma GCC unroll 2
+  for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
-  for (int v = 0; v < kTiles * kTileVectors; ++v) {
-    const std::int64_t offset = column_offset(w, v);
-    store(w.c + offset, epilogue.in_registers ? epilogue.apply(sums[v], residual_at(w, offset)) : sums[v]);
+    for (int v = 0; v < kVectors; ++v) {
+      const std::int64_t offset = r * w.c_row + column_offset(w, v);
+      const Vec sum = sums[r][v] + broadcast(0.0F);
+      store(w.c + offset, epilogue.in_registers ? epilogue.apply(sum, residual_at(w, offset)) : sum);
+    }
   }
-  if (!epilogue.in_registers) finish_tile(w, epilogue, 1, kTiles * kTileVectors);
+  if (!epilogue.in_registers) finish_tile(w, epilogue, kRows, kVectors);
+}
+
+using FewFunction = void (*)(const TileWork&, std::int64_t, const std::int32_t*);
+
+template <bool kChosen>
+FewFunction few_of(std::int64_t rows, std::int64_t tiles) {
+  const bool one = rows == 1;
+  switch (tiles) {
+    case 1: return one ? few<1, 1, kChosen> : few<2, 1, kChosen>;
+    case 2: return one ? few<1, 2, kChosen> : few<2, 2, kChosen>;
+#if defined(EMBER_ISA_SSE42)
+    case 3: return one ? few<1, 3, kChosen> : nullptr;
+#else
+    case 3: return one ? few<1, 3, kChosen> : few<2, 3, kChosen>;
+#endif
+    case 4: return one ? few<1, 4, kChosen> : nullptr;
+    default: return nullptr;
+  }
 }
 
 template <int kVectors, bool kBordered>
@@ -185,13 +229,9 @@ TileFunction register_tile(std::int64_t rows, std::int64_t vectors, bool bordere
   return bordered ? by_rows<kTileVectors, true>(rows) : by_rows<kTileVectors, false>(rows);
 }
 
-void wide_row(const TileWork& work, std::int64_t tiles, std::int64_t b_tile) {
-  switch (tiles) {
-    case 1: wide<1>(work, b_tile); break;
-    case 2: wide<2>(work, b_tile); break;
-    case 3: wide<3>(work, b_tile); break;
-    default: wide<kWideTiles>(work, b_tile); break;
-  }
+void few_rows(const TileWork& work, std::int64_t rows, std::int64_t tiles, std::int64_t b_tile,
+              const std::int32_t* steps) {
+  (steps == nullptr ? few_of<false>(rows, tiles) : few_of<true>(rows, tiles))(work, b_tile, steps);
 }
 
 }  // namespace ember::kernels::EMBER_ISA_NAMESPACE

@@ -7,6 +7,7 @@
 #include "kernels/table.hpp"
 #include "ops/depthwise_conv.hpp"
 #include "ops/direct_conv.hpp"
+#include "ops/one_pixel_conv.hpp"
 #include "ops/winograd_conv.hpp"
 
 // Conv and ConvTranspose: depthwise, Winograd, direct on blocks, direct on a plain input with few channels,
@@ -100,6 +101,7 @@ LowerResult consider_direct(LowerContext& c) {
 
 void add_conv_candidates(CandidateMap& map) {
   map["Conv"] = {{"conv_depthwise", consider_depthwise_conv},
+                 {"conv_one_pixel", consider_one_pixel_conv},
                  {"conv_few_channels", consider_direct<conv_geometry, Form::PlainToBlocked>},
                  {"conv_winograd_f4", consider_winograd_f4},
                  {"conv_winograd_f2", consider_winograd_f2},

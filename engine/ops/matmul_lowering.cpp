@@ -1,4 +1,9 @@
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -7,10 +12,12 @@
 #include "core/aligned_memory.hpp"
 #include "kernels/gemm.hpp"
 #include "kernels/table.hpp"
+#include "ops/conv_geometry.hpp"
 #include "ops/matmul_geometry.hpp"
+#include "ops/one_pixel_conv.hpp"
 #include "ops/product_lowering.hpp"
 
-// MatMul and Gemm as packed matrix products.
+// MatMul, Gemm and convolutions of one pixel as packed matrix products.
 
 namespace ember::ops {
 
@@ -34,6 +41,9 @@ struct ProductPlan {
   BroadcastMatrix addend_steps;
   float beta = 1.0F;
 
+  /// Few rows against constant finite weights: steps at which every row is zero may be left out.
+  bool may_skip = false;
+
   Epilogue epilogue;
 };
 
@@ -49,15 +59,16 @@ class ProductStep final : public Step {
     const double tile_time = static_cast<double>(
         1 + product_nanoseconds(2.0 * static_cast<double>(rows_.chunk * kernels.tile.columns * g.k),
                                 4.0 * static_cast<double>(kernels.tile.columns * g.k)));
-    // Single rows go several tiles at a time.
-    columns_ = Chunks(tiles_, static_cast<std::int64_t>(kTaskNanoseconds / tile_time), g.m == 1 ? 4 : 1);
+    // Few rows go several tiles at a time.
+    const std::int64_t together = g.m == 1 ? 4 : g.m <= kernels::GemmKernels::kFewRows ? 3 : 1;
+    columns_ = Chunks(tiles_, static_cast<std::int64_t>(kTaskNanoseconds / tile_time), together);
     work_ = product_nanoseconds(2.0 * static_cast<double>(g.count) * static_cast<double>(g.m * g.n * g.k),
                                 4.0 * static_cast<double>(g.count) * static_cast<double>(g.n * g.k));
   }
 
   [[nodiscard]] std::size_t scratch_bytes(int workers) const override {
     (void)workers;
-    return transposed_at() + (plan_.transpose_a ? floats(plan_.g.m * plan_.g.k) : 0);
+    return steps_at() + (plan_.may_skip ? floats(plan_.g.k + kernels::GemmKernels::kStepPadding) : 0);
   }
 
   void run(const StepContext& context) const override {
@@ -75,6 +86,10 @@ class ProductStep final : public Step {
   }
   [[nodiscard]] std::size_t transposed_at() const {
     return plan_.packed_b ? 0 : floats(packed_size_ * plan_.b_matrices);
+  }
+
+  [[nodiscard]] std::size_t steps_at() const {
+    return transposed_at() + (plan_.transpose_a ? floats(plan_.g.m * plan_.g.k) : 0);
   }
 
   const float* pack_b(const StepContext& context) const {
@@ -127,10 +142,19 @@ class ProductStep final : public Step {
     auto* y = static_cast<float*>(context.outputs[0]);
     const std::int64_t row_parts = rows_.parts();
     const std::int64_t parts = row_parts * columns_.parts();
+    const std::int32_t* steps = nullptr;
+    std::int64_t step_count = -1;
+    if (plan_.may_skip) {
+      auto* list = reinterpret_cast<std::int32_t*>(context.scratch + steps_at());
+      step_count = kernels_->nonzero(a, g.m, g.k, g.k, g.k / kSparse, list);
+      steps = step_count < 0 ? nullptr : list;
+    }
     context.parallel.for_each(g.count * parts, work_, [&](std::int64_t task, int) {
       const auto matrix = static_cast<std::size_t>(task / parts);
       const std::int64_t output = task / parts * g.m * g.n;
       kernels::GemmJob job{.m = g.m, .n = g.n, .k = g.k, .a_row = g.k, .c_row = g.n, .resume = plan_.addend};
+      job.steps = steps;
+      job.step_count = step_count;
       job.a = a + g.a_matrix[matrix] * g.m * g.k;
       job.b = b + g.b_matrix[matrix] * packed_size_;
       job.c = y + output;
@@ -142,6 +166,10 @@ class ProductStep final : public Step {
                     columns_.end(column_part));
     });
   }
+
+  /// One step in so many has to count for the others to be worth skipping: rows of weights that are far apart
+  /// arrive at a fraction of the speed of a stream.
+  static constexpr std::int64_t kSparse = 5;
 
   ProductPlan plan_;
   const kernels::GemmKernels* kernels_;
@@ -172,6 +200,12 @@ void take_constants(LowerContext& c, ProductPlan& plan) {
       kernels.pack(source, g.k, g.n, to + matrix * packed, 0, tiles);
     }
   });
+  // A list of steps is worth its while where there is much to skip.
+  constexpr std::int64_t kWeights = 8192;
+  plan.may_skip = g.count == 1 && g.m <= kernels::GemmKernels::kFewRows && packed >= kWeights &&
+                  !plan.constant_a &&
+                  std::ranges::all_of(std::span(plan.packed_b.get(), static_cast<std::size_t>(packed)),
+                                      [](float w) { return std::isfinite(w); });
 }
 
 LowerResult finish(LowerContext& c, ProductPlan plan) {
@@ -200,6 +234,17 @@ LowerResult consider_matmul(LowerContext& c) {
   return finish(c, std::move(plan));
 }
 
+/// scale · the first n elements of a constant, a stride apart, as the bias of n columns.
+PackedWeights pack_bias_row(LowerContext& c, const Tensor& constant, std::int64_t n, std::int64_t stride,
+                            float scale) {
+  const int columns = c.kernels().gemm->tile.columns;
+  const auto padded = static_cast<std::size_t>(ceil_div(n, columns) * columns);
+  return c.pack(constant, fmt::format("gemm bias {} {} b{}", columns, n, scale), padded, [&](float* to) {
+    const float* from = constant.data<float>().data();
+    for (std::int64_t i = 0; i < n; ++i) to[i] = scale * from[i * stride];
+  });
+}
+
 /// The addend as a constant row if it is one, else as something to spread first.
 void take_addend(LowerContext& c, ProductPlan& plan) {
   const std::int64_t n = plan.g.n;
@@ -210,13 +255,7 @@ void take_addend(LowerContext& c, ProductPlan& plan) {
     if (constant != nullptr) plan.constant_addend = keep_constant(c, *constant, "plain");
     return;
   }
-  const int columns = c.kernels().gemm->tile.columns;
-  const auto padded = static_cast<std::size_t>(ceil_div(n, columns) * columns);
-  plan.bias =
-      c.pack(*constant, fmt::format("gemm bias {} {} b{}", columns, n, plan.beta), padded, [&](float* to) {
-        const float* from = constant->data<float>().data();
-        for (std::int64_t i = 0; i < n; ++i) to[i] = plan.beta * from[i * plan.addend_steps.column_stride];
-      });
+  plan.bias = pack_bias_row(c, *constant, n, plan.addend_steps.column_stride, plan.beta);
 }
 
 LowerResult consider_gemm(LowerContext& c) {
@@ -237,6 +276,41 @@ LowerResult consider_gemm(LowerContext& c) {
 }
 
 }  // namespace
+
+LowerResult consider_one_pixel_conv(LowerContext& c) {
+  if (!all_float32(c)) return Refusal{"an element type other than float32, or nothing to compute"};
+  const ConvGeometry conv = conv_geometry(c, c.inputs[0].shape, c.inputs[1].shape);
+  if (conv.windows.inputs() != 1 || conv.windows.outputs() != 1 || conv.windows.taps() != 1)
+    return Refusal{"not 1x1 images"};
+  if (conv.windows.axes[0].pad_begin != 0 || conv.windows.axes[1].pad_begin != 0 ||
+      conv.windows.axes[2].pad_begin != 0)
+    return Refusal{"padding"};
+  if (conv.groups != 1) return Refusal{"groups"};
+  if (c.constants[1] == nullptr || (c.has_input(2) && c.constants[2] == nullptr))
+    return Refusal{"weights that only a run knows"};
+  ProductPlan plan;
+  plan.g.m = conv.batch;
+  plan.g.n = conv.out_channels;
+  plan.g.k = conv.in_channels;
+  plan.g.a_matrix = {0};
+  plan.g.b_matrix = {0};
+  plan.transpose_b = true;
+  take_constants(c, plan);
+  if (c.has_input(2)) plan.bias = pack_bias_row(c, *c.constants[2], conv.out_channels, 1, 1.0F);
+  plan.epilogue = c.epilogue;
+  // Whole blocks of channels of one pixel are a plain row.
+  const auto layout = [&](std::int64_t channels) {
+    return channels % c.block() == 0 && c.inputs[0].layout == Layout::Blocked ? Layout::Blocked
+                                                                              : Layout::Plain;
+  };
+  Lowered lowered;
+  lowered.input_layouts.assign(c.inputs.size(), Layout::Plain);
+  lowered.input_layouts[0] = layout(conv.in_channels);
+  lowered.output_layouts = {layout(conv.out_channels)};
+  if (c.epilogue.residual) lowered.input_layouts.back() = lowered.output_layouts[0];
+  lowered.step = std::make_unique<ProductStep>(std::move(plan), *c.kernels().gemm, c.inputs.size() - 1);
+  return lowered;
+}
 
 void add_matmul_candidates(CandidateMap& map) {
   map["MatMul"].push_back({"gemm_packed", consider_matmul});

@@ -178,6 +178,28 @@ TEST_CASE("Conv: everything that is fused behind it") {
   }
 }
 
+TEST_CASE("Conv: images of one pixel are rows of a matrix product") {
+  const std::set<std::string> required = {"conv_one_pixel", "conv_direct"};
+  for (const std::int64_t in : {1, 13, 16, 64, 200}) {
+    for (const std::int64_t out : {1, 9, 32, 100})
+      check_conv({.x = {in == 13 ? 3 : 1, in, 1, 1}, .w = {out, in, 1, 1}, .bias = out != 32}, required);
+  }
+  check_conv({.x = {1, 24, 1}, .w = {16, 24, 1}}, required);
+  LoweringCase test = convolution({.x = {2, 32, 1, 1}, .w = {48, 32, 1, 1}});
+  auto slopes = std::make_shared<std::vector<float>>(48, 0.5F);
+  for (std::size_t i = 0; i < 48; ++i) (*slopes)[i] = 0.03F * static_cast<float>(i);
+  test.epilogue.before = {.kind = kernels::ActivationKind::PRelu};
+  test.epilogue.before.slopes = slopes->data();
+  test.epilogue.before.slope_count = 48;
+  test.epilogue.slopes_before = slopes;
+  test.epilogue.residual = true;
+  test.epilogue.after.kind = kernels::ActivationKind::HardSwish;
+  check_lowerings(test, required);
+  LoweringResult padded =
+      check_lowerings(convolution({.x = {1, 8, 1, 1}, .w = {8, 8, 1, 1}, .pads = {1, 0, 0, 0}}));
+  CHECK(padded.refusals["conv_one_pixel"] == "not 1x1 images");
+}
+
 TEST_CASE("Conv: Winograd where it costs less, for every size, batch and epilogue") {
   const std::set<std::string> f4 = {"conv_winograd_f4", "conv_direct"};
   const std::set<std::string> both = {"conv_winograd_f4", "conv_winograd_f2", "conv_direct"};

@@ -1,10 +1,14 @@
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
 
+#include "simd/isa.hpp"
 #include "support/graph_builder.hpp"
 #include "support/lowering_harness.hpp"
 #include "support/random_tensor.hpp"
@@ -54,6 +58,51 @@ TEST_CASE("Gemm: every row count, width and depth around the tile sizes") {
         check_lowerings(product("Gemm", {{m, k}, {k, n}, {n}}, {false, true, true}), {"gemm_packed"});
       }
     }
+  }
+}
+
+TEST_CASE("Gemm: few rows, dense or with most inputs zero, have the bits of many rows") {
+  const std::int64_t k = 200;
+  for (const std::int64_t n : {41, 64, 120}) {
+    for (const std::int64_t m : {1, 2, 3, 4}) {
+      for (const int one_in : {1, 3, 12, 1000}) {
+        LoweringCase few = product("Gemm", {{m, k}, {k, n}, {n}}, {false, true, true});
+        few.epilogue.before.kind = kernels::ActivationKind::Relu;
+        const auto x = few.inputs.at("in0").data<float>();
+        for (std::size_t i = 0; i < x.size(); ++i) {
+          if (i % static_cast<std::size_t>(one_in) != 0) x[i] = i % 2 == 0 ? 0.0F : -0.0F;
+        }
+        check_lowerings(few, {"gemm_packed"});
+        // The same rows among others, which take another way through the kernel.
+        LoweringCase many = product("Gemm", {{m + 9, k}, {k, n}, {n}}, {false, true, true});
+        many.epilogue = few.epilogue;
+        std::ranges::copy(x, many.inputs.at("in0").data<float>().begin());
+        for (const simd::Isa isa : simd::available_isas()) {
+          CAPTURE(m);
+          CAPTURE(n);
+          CAPTURE(one_in);
+          const Tensor a = run_candidate(few, "gemm_packed", isa);
+          const Tensor b = run_candidate(many, "gemm_packed", isa);
+          CHECK(std::memcmp(a.raw(), b.raw(), a.bytes()) == 0);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("Gemm: weights that are not finite meet every input, zeros too") {
+  for (const float bad : {INFINITY, NAN}) {
+    GraphBuilder builder;
+    LoweringCase test;
+    Tensor x(DataType::Float32, {1, 200});
+    x.data<float>()[3] = 1.0F;
+    Tensor w = random_tensor({200, 64}, 5);
+    w.data<float>()[150 * 64 + 7] = bad;  // times zero: NaN
+    builder.output(builder.op("MatMul", "y",
+                              {builder.input("x", DataType::Float32, {1, 200}), builder.constant("w", w)}));
+    test.inputs.emplace("x", std::move(x));
+    test.graph = builder.graph();
+    check_lowerings(test, {"gemm_packed"});
   }
 }
 

@@ -202,6 +202,38 @@ class Harness {
     return std::move(result_);
   }
 
+  Tensor run_one(std::string_view implementation, simd::Isa isa) {
+    const kernels::KernelTable& table = kernels::table(isa);
+    for (const ops::Candidate& candidate : ops::candidates(node_.op)) {
+      if (candidate.implementation != implementation) continue;
+      std::vector<TensorDesc> inputs(inputs_.size());
+      std::vector<TensorDesc> outputs(expected_.size());
+      TestLowerContext context(test_.graph, id_, isa);
+      for (std::size_t i = 0; i < inputs.size(); ++i) {
+        if (inputs_[i] != nullptr) inputs[i] = describe(i, Layout::Plain, table.block);
+      }
+      for (std::size_t i = 0; i < outputs.size(); ++i)
+        outputs[i] = {.type = expected_[i].type(), .shape = expected_[i].shape()};
+      context.inputs = inputs;
+      context.outputs = outputs;
+      context.constants = constants_;
+      context.epilogue = test_.epilogue;
+      const ops::LowerResult answer = candidate.consider(context);
+      REQUIRE(std::holds_alternative<ops::Lowered>(answer));
+      const auto& lowered = std::get<ops::Lowered>(answer);
+      for (std::size_t i = 0; i < lowered.input_layouts.size(); ++i)
+        inputs[i].layout = lowered.input_layouts[i];
+      for (std::size_t i = 0; i < lowered.output_layouts.size(); ++i) {
+        outputs[i].layout = lowered.output_layouts[i];
+        outputs[i].block = table.block;
+      }
+      SerialParallel serial;
+      return execute(*lowered.step, table, inputs, outputs, serial, -1, "one run").front();
+    }
+    FAIL("no such implementation");
+    return {};
+  }
+
  private:
   [[nodiscard]] TensorDesc describe(std::size_t i, Layout layout, int block) const {
     return {.type = inputs_[i]->type(), .shape = inputs_[i]->shape(), .layout = layout, .block = block};
@@ -387,5 +419,9 @@ double activate(const kernels::Activation& a, double x, std::int64_t channel) {
 }
 
 LoweringResult run_lowerings(const LoweringCase& test) { return Harness(test).run(); }
+
+Tensor run_candidate(const LoweringCase& test, std::string_view implementation, simd::Isa isa) {
+  return Harness(test).run_one(implementation, isa);
+}
 
 }  // namespace ember::test

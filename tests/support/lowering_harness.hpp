@@ -3,6 +3,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -11,6 +12,7 @@
 
 #include "graph/graph.hpp"
 #include "ops/lowering.hpp"
+#include "simd/isa.hpp"
 
 namespace ember::test {
 
@@ -55,6 +57,10 @@ inline LoweringResult check_lowerings(const LoweringCase& test, const std::set<s
   }
   return result;
 }
+
+/// What one implementation gives on an instruction set with plain inputs and one worker; output 0. Fails when
+/// it refuses.
+Tensor run_candidate(const LoweringCase& test, std::string_view implementation, simd::Isa isa);
 
 /// An activation in double, the oracle of fused epilogues. `channel` picks a PRelu slope.
 double activate(const kernels::Activation& activation, double x, std::int64_t channel);
