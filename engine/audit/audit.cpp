@@ -23,6 +23,7 @@
 #include "audit/channel_watch.hpp"
 #include "audit/feed.hpp"
 #include "audit/fingerprint.hpp"
+#include "audit/layer_links.hpp"
 #include "audit/statistics_data.hpp"
 #include "core/sha256.hpp"
 #include "ops/activation_pattern.hpp"
@@ -144,7 +145,11 @@ class Gatherer {
     data_.notes = unwatched(*graph_, patterns_);
     if (patterns_.empty()) data_.notes.emplace_back("the model has no activation that can be watched");
     for (const ActivationPattern& pattern : patterns_) data_.layers.push_back(record_of(*graph_, pattern));
-    for (std::size_t i = 0; i < patterns_.size(); ++i) data_.layers[i].fingerprint = fingerprints_.layer(i);
+    const std::vector<auditing::LayerLinks> links = auditing::link_layers(*graph_, patterns_);
+    for (std::size_t i = 0; i < patterns_.size(); ++i) {
+      data_.layers[i].fingerprint = fingerprints_.layer(i);
+      data_.layers[i].links = links[i];
+    }
   }
 
   /// Takes over what an interrupted run has left.

@@ -25,6 +25,9 @@ LayerReport layer_of(const LayerRecord& record) {
   layer.fingerprint = record.fingerprint;
   layer.pattern = record.pattern;
   layer.channel_axis = record.channel_axis;
+  layer.predecessors = record.links.predecessors;
+  layer.reads_input = record.links.reads_input;
+  layer.feeds_output = record.links.feeds_output;
   for (std::size_t c = 0; c < record.totals.channels.size(); ++c) {
     const auto index = static_cast<std::int64_t>(c);
     layer.channels.push_back({.index = index,

@@ -9,6 +9,7 @@
 #include <ember/statistics.hpp>
 
 #include "audit/exact_sum.hpp"
+#include "audit/layer_links.hpp"
 #include "kernels/activation.hpp"
 #include "kernels/statistics.hpp"
 
@@ -42,6 +43,7 @@ struct LayerRecord {
   std::string node, op, value, fingerprint;
   std::vector<std::string> pattern;
   int channel_axis = 1;
+  LayerLinks links;
   kernels::Activation function;  ///< its slopes are those below
   std::vector<float> slopes;
   bool network_output = false;

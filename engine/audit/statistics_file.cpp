@@ -22,7 +22,7 @@ namespace {
 using namespace auditing;
 
 constexpr std::string_view kMark = "ember-statistics";
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 constexpr std::size_t kHead = kMark.size() + sizeof(std::uint32_t) + sizeof(std::uint64_t);
 constexpr std::size_t kDigest = 64;
 
@@ -50,6 +50,8 @@ void archive_layer(Archive& archive, LayerRecord& layer) {
   for (std::string* value : {&layer.node, &layer.op, &layer.value, &layer.fingerprint}) archive(*value);
   archive.list(layer.pattern, kLeastText, text);
   archive(layer.channel_axis);
+  archive.list(layer.links.predecessors, sizeof(std::int64_t), [&](std::int64_t& index) { archive(index); });
+  for (bool* flag : {&layer.links.reads_input, &layer.links.feeds_output}) archive(*flag);
   auto kind = static_cast<std::uint8_t>(layer.function.kind);
   archive(kind);
   layer.function.kind = static_cast<kernels::ActivationKind>(kind);
@@ -86,11 +88,14 @@ void archive_all(Archive& archive, StatisticsData& data) {
 }
 
 bool plausible(const StatisticsData& data, const LayerRecord& layer) {
+  const auto layers = static_cast<std::int64_t>(data.layers.size());
   const LayerTotals& totals = layer.totals;
   const auto channels = static_cast<std::int64_t>(totals.channels.size());
   const std::int64_t slopes = layer.function.slope_count;
   const bool sloped = layer.function.kind == kernels::ActivationKind::PRelu;
   return layer.function.kind <= kernels::ActivationKind::Clip &&
+         std::ranges::all_of(layer.links.predecessors,
+                             [&](std::int64_t i) { return i >= 0 && i < layers; }) &&
          layer.channel_fingerprints.size() == totals.channels.size() &&
          (sloped ? slopes == 1 || slopes >= channels : slopes == 0) &&
          static_cast<std::int64_t>(layer.slopes.size()) >= slopes && totals.samples >= 0 &&

@@ -58,6 +58,9 @@ Json layer_json(const LayerReport& layer) {
       {"node", layer.node}, {"op", layer.op}, {"value", layer.value}, {"fingerprint", layer.fingerprint}};
   if (!layer.pattern.empty()) json["pattern"] = layer.pattern;
   json["channel_axis"] = layer.channel_axis;
+  json["predecessors"] = layer.predecessors;
+  json["reads_input"] = layer.reads_input;
+  json["feeds_output"] = layer.feeds_output;
   json["summary"] = counts(layer, static_cast<std::int64_t>(layer.channels.size()));
   json["channels"] = Json::array();
   for (const ChannelReport& channel : layer.channels) json["channels"].push_back(channel_json(channel));

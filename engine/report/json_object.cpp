@@ -57,12 +57,18 @@ bool JsonObject::flag(const std::string& key) const {
   return value.get<bool>();
 }
 
+namespace {
+
+bool is_integer(const json& value) {
+  constexpr auto kMost = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+  return value.is_number_integer() && !(value.is_number_unsigned() && value.get<std::uint64_t>() > kMost);
+}
+
+}  // namespace
+
 std::int64_t JsonObject::integer(const std::string& key) const {
   const json& value = at(key);
-  constexpr auto kMost = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
-  if (!value.is_number_integer() || (value.is_number_unsigned() && value.get<std::uint64_t>() > kMost)) {
-    refuse(key, "is not a whole number");
-  }
+  if (!is_integer(value)) refuse(key, "is not a whole number");
   return value.get<std::int64_t>();
 }
 
@@ -77,10 +83,10 @@ std::vector<std::int64_t> JsonObject::counts(const std::string& key) const {
   if (!value.is_array()) refuse(key, "is not a list");
   std::vector<std::int64_t> counts;
   for (const json& element : value) {
-    const bool whole =
-        element.is_number_integer() && (element.is_number_unsigned() || element.get<std::int64_t>() >= 0);
-    if (!whole) refuse(fmt::format("{}[{}]", key, counts.size()), "is not a count");
+    const std::string place = fmt::format("{}[{}]", key, counts.size());
+    if (!is_integer(element)) refuse(place, "is not a whole number");
     counts.push_back(element.get<std::int64_t>());
+    if (counts.back() < 0) refuse(place, "is negative");
   }
   return counts;
 }

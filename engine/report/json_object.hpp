@@ -25,7 +25,6 @@ class JsonObject {
   [[nodiscard]] std::int64_t integer(const std::string& key) const;
   /// A whole number, 0 or more.
   [[nodiscard]] std::int64_t count(const std::string& key) const;
-  /// An array of such.
   [[nodiscard]] std::vector<std::int64_t> counts(const std::string& key) const;
   /// NaN for null, which stands for what JSON cannot hold.
   [[nodiscard]] double number(const std::string& key) const;

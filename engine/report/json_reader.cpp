@@ -72,6 +72,9 @@ LayerReport read_layer(const JsonObject& from) {
   if (from.has("fingerprint")) layer.fingerprint = from.text("fingerprint");
   if (from.has("pattern")) layer.pattern = from.texts("pattern");
   layer.channel_axis = static_cast<int>(from.integer("channel_axis"));
+  if (from.has("predecessors")) layer.predecessors = from.counts("predecessors");
+  if (from.has("reads_input")) layer.reads_input = from.flag("reads_input");
+  if (from.has("feeds_output")) layer.feeds_output = from.flag("feeds_output");
   from.objects("channels", [&](const JsonObject& channel) {
     layer.channels.push_back(read_channel(channel));
     if (layer.channels.back().index + 1 != static_cast<std::int64_t>(layer.channels.size())) {
@@ -103,7 +106,14 @@ AuditReport read_report(const JsonObject& from) {
     });
   }
   report.notes = from.texts("notes");
-  from.objects("layers", [&](const JsonObject& layer) { report.layer_reports.push_back(read_layer(layer)); });
+  from.objects("layers", [&](const JsonObject& layer) {
+    const auto place = static_cast<std::int64_t>(report.layer_reports.size());
+    report.layer_reports.push_back(read_layer(layer));
+    for (const std::int64_t before : report.layer_reports.back().predecessors) {
+      if (before >= place)
+        layer.refuse("predecessors", fmt::format("names layer {}, which does not come before", before));
+    }
+  });
   return report;
 }
 

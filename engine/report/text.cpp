@@ -8,13 +8,12 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <ember/audit.hpp>
 
+#include "report/advice.hpp"
 #include "report/cause_text.hpp"
 #include "report/text_layout.hpp"
-#include "report/verdict_text.hpp"
 
 namespace ember {
 
@@ -35,17 +34,6 @@ constexpr std::array<Style, 7> kStyles = {{{Verdict::Silent, "█", kRed},
                                            {Verdict::Saturated, "▒", kYellow},
                                            {Verdict::AlwaysOn, "░", kCyan},
                                            {Verdict::Healthy, "·", kGreen}}};
-
-/// The largest rate bound among the channels of a verdict.
-double worst_bound(const AuditReport& report, Verdict verdict) {
-  double worst = 0.0;
-  for (const LayerReport& layer : report.layers()) {
-    for (const ChannelReport& channel : layer.channels) {
-      if (channel.verdict == verdict) worst = std::max(worst, channel.rate_bound);
-    }
-  }
-  return worst;
-}
 
 class Writer {
  public:
@@ -78,9 +66,10 @@ class Writer {
                       page_.paint(style.color, fmt::format("{} {}", grouped(n), to_string(style.verdict))));
     }
     const std::int64_t channels = report_.channels();
-    page_.line("{} {} in {} {}{}{}", grouped(channels), channels == 1 ? "channel" : "channels",
-               report_.layers().size(), report_.layers().size() == 1 ? "layer" : "layers",
-               found.empty() ? "" : ": ", found);
+    page_.paragraph(
+        0, fmt::format("{} {} in {} {}{}{}", grouped(channels), channels == 1 ? "channel" : "channels",
+                       report_.layers().size(), report_.layers().size() == 1 ? "layer" : "layers",
+                       found.empty() ? "" : ": ", found));
   }
 
   /// Before anything about channels.
@@ -150,7 +139,8 @@ class Writer {
   }
 
   void write_layer(const LayerReport& layer, std::size_t name_width) {
-    page_.line("{} {} {}", fitted(layer.node, name_width), bar(layer), findings(layer));
+    page_.item(fmt::format("{} {}", fitted(layer.node, name_width), bar(layer)),
+               name_width + 3 + static_cast<std::size_t>(cells()), findings(layer));
     for (const Verdict verdict :
          {Verdict::Silent, Verdict::Rare, Verdict::Dormant, Verdict::Constant, Verdict::Saturated}) {
       std::vector<std::int64_t> indices;
@@ -163,22 +153,25 @@ class Writer {
     }
   }
 
+  /// How wide a layer's bar is: the words beside it need room, too.
+  [[nodiscard]] std::int64_t cells() const { return page_.width() < 80 ? 12 : 24; }
+
   /// As many cells as the bar is wide, shared among verdicts; a verdict that occurs gets a cell at least.
   std::string bar(const LayerReport& layer) {
-    constexpr std::int64_t kCells = 24;
     const auto channels = static_cast<std::int64_t>(layer.channels.size());
-    std::string cells;
+    const std::int64_t width = cells();
+    std::string drawn;
     std::int64_t used = 0;
     for (const Style& style : kStyles) {
       const std::int64_t n = layer.count(style.verdict);
       if (n == 0) continue;
-      const std::int64_t share = std::max<std::int64_t>(1, (n * kCells + channels / 2) / channels);
+      const std::int64_t share = std::max<std::int64_t>(1, (n * width + channels / 2) / channels);
       const bool last = style.verdict == Verdict::Healthy;
-      const std::int64_t wanted = last ? kCells - used : std::min(share, kCells - used);
-      cells += page_.paint(style.color, repeated(style.fill, wanted));
+      const std::int64_t wanted = last ? width - used : std::min(share, width - used);
+      drawn += page_.paint(style.color, repeated(style.fill, wanted));
       used += wanted;
     }
-    return "▕" + cells + repeated(" ", kCells - used) + "▏";
+    return "▕" + drawn + repeated(" ", width - used) + "▏";
   }
 
   static std::string findings(const LayerReport& layer) {
@@ -196,43 +189,13 @@ class Writer {
     for (const Style& style : kStyles) {
       if (report_.count(style.verdict) == 0 || style.verdict == Verdict::Healthy) continue;
       if (std::exchange(first, false)) page_.line("");
-      std::string text = text_of(style.verdict).meaning;
-      if (style.verdict == Verdict::Silent) {
-        text = fmt::format(
-            "fired in 0 of {} samples; it fires in fewer than {} of samples like these, with {:g}% "
-            "confidence for all "
-            "{} channels together. Not proved dead: another input may fire it.",
-            grouped(report_.samples), percent(worst_bound(report_, Verdict::Silent)),
-            100.0 * report_.confidence, grouped(report_.channels()));
-      } else if (style.verdict == Verdict::Rare) {
-        text += fmt::format(" At most {} of samples like these fire it.",
-                            percent(worst_bound(report_, Verdict::Rare)));
-      }
       page_.item(fmt::format("{} {:<9}", page_.paint(style.color, style.fill), to_string(style.verdict)), 11,
-                 text);
+                 meaning_in(report_, style.verdict));
     }
   }
 
   void next() {
-    std::vector<std::string> steps;
-    const std::int64_t silent = report_.count(Verdict::Silent);
-    std::set<Remedy> remedies;
-    for (const LayerReport& layer : report_.layers()) {
-      for (const ChannelReport& channel : layer.channels) remedies.insert(channel.explanation.remedy);
-    }
-    for (const Remedy remedy : remedies) {
-      if (remedy != Remedy::None) steps.push_back(remedy_text(remedy));
-    }
-    if (silent > 0) {
-      steps.emplace_back(
-          "Before removing silent channels, audit with more and with other data: the bound falls as 1 / "
-          "samples. Then "
-          "prune them, or train on with a lower learning rate, a higher bias or a leaky activation.");
-    }
-    if (report_.count(Verdict::Saturated) > 0) {
-      steps.emplace_back(
-          "Saturated channels do not learn: scale down their weights, or normalise before them.");
-    }
+    const std::vector<std::string> steps = next_steps(report_);
     if (steps.empty()) return;
     page_.line("");
     page_.line("{}", page_.paint(kBold, "What to do next"));

@@ -60,6 +60,10 @@ struct LayerReport {
   std::string value;                 ///< name of the activation's output value
   std::vector<std::string> pattern;  ///< labels of all nodes of the activation when it is a pattern
   int channel_axis = 1;
+  /// Which layers (by their place in the report, ascending) have a path to this one that passes no other.
+  std::vector<std::int64_t> predecessors;
+  bool reads_input = false;   ///< an input of the network has such a path, too
+  bool feeds_output = false;  ///< and from this layer such a path leads to an output
   std::vector<ChannelReport> channels;
   std::string
       fingerprint;  ///< of the operators and shapes that lead here; holds through renaming and training

@@ -31,6 +31,11 @@ struct JunitOptions {
 /// JUnit XML for build servers: one test case per layer.
 std::string to_junit(const AuditReport& report, const JunitOptions& options = {});
 
+/// One HTML page for people, which needs nothing but a browser: it opens from disk, asks for nothing over a
+/// network, and holds all it shows. Every text that comes from the model is escaped. Its parts that need no
+/// script are whole without one.
+std::string to_html(const AuditReport& report);
+
 /// The JSON schema (draft 2020-12) of what to_json() writes.
 std::string_view audit_schema() noexcept;
 

@@ -41,6 +41,9 @@ TEST_CASE("a JSON report is read back as it was") {
   report.data_hash = "def";
   report.samples_not_finite = 3;
   report.confidence = 0.9;
+  report.layer_reports[0].reads_input = true;
+  report.layer_reports[1].predecessors = {0};
+  report.layer_reports[1].feeds_output = true;
   ChannelReport& channel = report.layer_reports[1].channels[1];
   channel.fingerprint = "0123456789abcdef";
   channel.dormancy = 0.1;
@@ -135,6 +138,10 @@ TEST_CASE("what is no audit report is refused with the place in the document") {
   says([](json& j) { j["layers"][0]["channels"].erase(0); }, "layers[0].channels[0].index is out of order");
   says([](json& j) { j["layers"][0]["channels"][1]["samples_fired"] = 201; },
        "layers[0].channels[1].samples_fired is more than 'samples'");
+  says([](json& j) { j["layers"][1]["predecessors"] = {0, "a"}; },
+       "layers[1].predecessors[1] is not a whole number");
+  says([](json& j) { j["layers"][1]["predecessors"] = {1, 0}; },
+       "layers[1].predecessors names layer 1, which does not come before");
   for (const char* text : {"", "{", "ember", "\xff\xfe"}) {
     CHECK_THROWS_AS((void)report_from_json(text), Error);
   }

@@ -9,7 +9,7 @@
 
 namespace ember::cli {
 
-/// The options that write an audit to files for other readers: --sarif, --junit.
+/// The options that write an audit to files for other readers: --html, --sarif, --junit.
 class ReportFiles {
  public:
   void add_to(CLI::App& verb);
@@ -19,7 +19,7 @@ class ReportFiles {
   void write(const AuditReport& report, const std::function<std::string(const LayerReport&)>& failure) const;
 
  private:
-  std::string sarif_, junit_;
+  std::string html_, sarif_, junit_;
 };
 
 }  // namespace ember::cli

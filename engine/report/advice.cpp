@@ -1,0 +1,78 @@
+#include "report/advice.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "report/text_layout.hpp"
+#include "report/verdict_text.hpp"
+
+namespace ember::report {
+
+namespace {
+
+/// The largest rate bound among the channels of a verdict.
+double worst_bound(const AuditReport& report, Verdict verdict) {
+  double worst = 0.0;
+  for (const LayerReport& layer : report.layers()) {
+    for (const ChannelReport& channel : layer.channels) {
+      if (channel.verdict == verdict) worst = std::max(worst, channel.rate_bound);
+    }
+  }
+  return worst;
+}
+
+}  // namespace
+
+std::string meaning_in(const AuditReport& report, Verdict verdict) {
+  std::string text = text_of(verdict).meaning;
+  if (verdict == Verdict::Silent) {
+    text = fmt::format(
+        "fired in 0 of {} samples; it fires in fewer than {} of samples like these, with {:g}% confidence "
+        "for all {} channels together. Not proved dead: another input may fire it.",
+        grouped(report.samples), percent(worst_bound(report, Verdict::Silent)), 100.0 * report.confidence,
+        grouped(report.channels()));
+  } else if (verdict == Verdict::Rare) {
+    text += fmt::format(" At most {} of samples like these fire it.",
+                        percent(worst_bound(report, Verdict::Rare)));
+  }
+  return text;
+}
+
+std::vector<std::string> next_steps(const AuditReport& report) {
+  std::vector<std::string> steps;
+  std::vector<std::string> whole;
+  for (const LayerReport& layer : report.layers()) {
+    const bool all = layer.count(Verdict::Silent) == static_cast<std::int64_t>(layer.channels.size());
+    if (all && !layer.channels.empty()) whole.push_back(layer.node);
+  }
+  const std::int64_t silent = report.count(Verdict::Silent);
+  if (!whole.empty()) {
+    steps.push_back(
+        fmt::format("Every channel is silent in {}: as far as these data show, what follows only from it "
+                    "is a constant function. Retrain from an earlier checkpoint with a lower learning rate.",
+                    fmt::join(whole, ", ")));
+  }
+  if (!report.layers().empty()) {
+    const LayerReport& front = report.layers().front();
+    if (2 * front.count(Verdict::Silent) > static_cast<std::int64_t>(front.channels.size())) {
+      steps.emplace_back(
+          "More than half of the first layer is silent. Check that the preprocessing is the one of the "
+          "training (scale, mean, channel order) before blaming the network.");
+    }
+  }
+  if (silent > 0) {
+    steps.emplace_back(
+        "Before removing silent channels, audit with more and with other data: the bound falls as 1 / "
+        "samples. Then prune them, or train on with a lower learning rate, a higher bias or a leaky "
+        "activation.");
+  }
+  if (report.count(Verdict::Saturated) > 0) {
+    steps.emplace_back(
+        "Saturated channels do not learn: scale down their weights, or normalise before them.");
+  }
+  return steps;
+}
+
+}  // namespace ember::report

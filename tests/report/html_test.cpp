@@ -1,0 +1,156 @@
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <random>
+#include <string>
+#include <string_view>
+
+#include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
+
+#include <ember/report.hpp>
+
+#include "sample_report.hpp"
+
+using namespace ember;
+using namespace ember::test;
+
+namespace {
+
+std::size_t times(const std::string& text, std::string_view part) {
+  std::size_t n = 0;
+  for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++n;
+  return n;
+}
+
+/// What the page's script is given.
+nlohmann::json data_of(const std::string& page) {
+  const std::string open = R"(<script type="application/json" id="data">)";
+  const std::size_t begin = page.find(open) + open.size();
+  return nlohmann::json::parse(page.substr(begin, page.find("</script>", begin) - begin));
+}
+
+/// A page without the parts that are the same for all.
+std::string body_of(const std::string& page) {
+  const std::size_t begin = page.find("<body>");
+  return page.substr(begin, page.rfind("<script>") - begin);
+}
+
+}  // namespace
+
+TEST_CASE("the page shows the summary, the layers with what feeds them, and what to do, without its script") {
+  AuditReport report = sample_report();
+  report.layer_reports[0].reads_input = true;
+  report.layer_reports[1].predecessors = {0};
+  const std::string body = body_of(to_html(report));
+  CHECK(contains(body, "3 of 8 channels never fired."));
+  CHECK(contains(body, "8 channels in 2 layers, watched on 200 samples of calibration.npz"));
+  CHECK(contains(body, R"(<b>3</b> <a href="#channels" data-verdict="silent">silent</a>)"));
+  CHECK(contains(body, "fired in 0 of 200 samples"));
+  CHECK(contains(body, "What to do next"));
+  CHECK(contains(body, "LSTM: gates"));
+  CHECK(contains(body, R"(<li id="layer-2"><span class="place">2</span><span class="name">relu_2</span>)"));
+  CHECK(contains(body, R"(from <a href="#input">input</a>)"));
+  CHECK(contains(body, R"(from <a href="#layer-1">1</a>)"));
+  CHECK(contains(body, R"(aria-label="3 silent, 3 healthy")"));
+  CHECK(contains(body, "<noscript>"));
+  CHECK_FALSE(contains(body, "{{"));
+}
+
+TEST_CASE("the page asks for nothing but itself") {
+  const std::string page = to_html(sample_report());
+  CHECK(contains(page, R"(content="default-src 'none'; script-src 'sha256-)"));
+  CHECK_FALSE(contains(page, "unsafe-"));
+  for (const char* way : {" src=", "url(", "@import", "fetch(", "XMLHttpRequest", "WebSocket", "import("}) {
+    CHECK_MESSAGE(!contains(page, way), way);
+  }
+  CHECK(times(page, "http") == times(page, "http-equiv") + times(page, "http://www.w3.org/2000/svg"));
+  CHECK(times(page, "href=") == times(page, "href=\"#") + times(page, "href=\"data:,\""));
+  CHECK(times(page, " style=") == 0);  // the policy would not let them through
+}
+
+TEST_CASE("text from a model is text in the page, whatever it says") {
+  const std::string bad = "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{script}}\"'&\xff";
+  AuditReport report = sample_report();
+  report.model = report.data = report.isa = report.model_hash = report.data_hash = bad;
+  report.notes = {bad};
+  for (LayerReport& layer : report.layer_reports) {
+    layer.node = layer.op = layer.value = layer.fingerprint = bad;
+    layer.pattern = {bad, bad};
+    for (ChannelReport& channel : layer.channels) channel.fingerprint = bad;
+  }
+  const std::string page = to_html(report);
+  CHECK(times(page, "<script") == 2);
+  CHECK(times(page, "</script") == 2);
+  CHECK_FALSE(contains(page, "<img"));
+  CHECK_FALSE(contains(page, "<script>alert"));
+  CHECK(contains(page, "&lt;/script&gt;&lt;script&gt;alert(1)"));
+  CHECK(contains(page, "{{script}}&quot;&#39;&amp;\xEF\xBF\xBD"));
+  std::string shown = bad;
+  shown.replace(shown.size() - 1, 1, "\xEF\xBF\xBD");
+  CHECK(data_of(page)["layers"][1]["node"] == shown);
+}
+
+TEST_CASE("the page's data are the report's") {
+  AuditReport report = sample_report();
+  ChannelStatistics& s = report.layer_reports[1].channels[4].statistics;
+  s.positions_fired = 123;
+  s.pre_sum = 800.0 / 3;
+  s.pre_sum_squares = std::numeric_limits<double>::infinity();
+  report.layer_reports[1].channels[5].statistics.not_finite = 800;
+  report.layer_reports[1].predecessors = {0};
+  const auto data = data_of(to_html(report));
+  CHECK(data["samples"] == 200);
+  const auto& layer = data["layers"][1];
+  CHECK(layer["verdicts"] == "111888");
+  CHECK(data["verdicts"][1]["key"] == "silent");
+  CHECK(layer["predecessors"] == nlohmann::json::array({0}));
+  CHECK(layer["samples"] == 200);  // the same for all
+  CHECK(layer["fired"] == nlohmann::json({0, 0, 0, 120, 120, 120}));
+  CHECK(layer["active"] == nlohmann::json({0, 0, 0, 0, 123, 0}));
+  CHECK(layer["preMean"][4] == 0.3333);
+  CHECK(layer["preDeviation"][4].is_null());
+  CHECK(layer["preMin"][0] == -1.5);
+  CHECK(layer["preMin"][5].is_null());  // nothing finite was seen
+  CHECK(layer["bound"][2] == 0.0273);
+  CHECK(layer["index"].empty());  // counted from 0
+}
+
+TEST_CASE("a page of 17,000 channels stays below 3 MB") {
+  std::mt19937_64 random(1);
+  std::uniform_real_distribution<double> real(-1, 1);
+  AuditReport report = sample_report();
+  report.layer_reports.clear();
+  for (int i = 0; i < 34; ++i) {
+    LayerReport layer{.node = "mobilenetv2_1.00_224/block_" + std::to_string(i) + "/Relu6", .op = "Clip"};
+    for (std::int64_t c = 0; c < 500; ++c) {
+      ChannelReport channel{.index = c, .verdict = Verdict::Rare, .rate_bound = real(random)};
+      channel.dormancy = real(random);
+      ChannelStatistics& s = channel.statistics;
+      s.samples = 50'000;
+      s.samples_fired = static_cast<std::int64_t>(random() % 50'000);
+      s.positions = 50'000LL * 112 * 112;
+      s.positions_fired = static_cast<std::int64_t>(random() % 627'200'000);
+      const auto n = static_cast<double>(s.positions);
+      for (double* value : {&s.pre_min, &s.pre_max, &s.out_min, &s.out_max}) *value = real(random);
+      s.pre_sum = n * real(random);
+      s.pre_sum_squares = 2 * n;
+      s.out_sum = n * real(random);
+      layer.channels.push_back(channel);
+    }
+    report.layer_reports.push_back(layer);
+  }
+  const std::string page = to_html(report);
+  CHECK(data_of(page)["layers"].size() == 34);
+  CHECK(page.size() < 3'000'000);
+}
+
+TEST_CASE("a report without channels, or without layers, is a page too") {
+  AuditReport report = sample_report();
+  for (LayerReport& layer : report.layer_reports) layer.channels.clear();
+  CHECK(contains(to_html(report), "No channel could be watched."));
+  report.layer_reports.clear();
+  const std::string page = to_html(report);
+  CHECK(contains(page, "0 channels in 0 layers"));
+  CHECK(data_of(page)["layers"].empty());
+}
