@@ -25,7 +25,12 @@ std::string_view slice(std::string_view text, std::size_t first, std::size_t las
 }  // namespace
 
 std::size_t columns(std::string_view text) {
-  return static_cast<std::size_t>(std::ranges::count_if(text, starts_character));
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text.substr(i).starts_with("\x1b[")) i = std::min(text.find('m', i), text.size());
+    else if (starts_character(text[i])) ++count;
+  }
+  return count;
 }
 
 std::string fitted(std::string_view text, std::size_t width) {

@@ -18,7 +18,7 @@ inline constexpr std::string_view kGreen = "\x1b[32m";
 inline constexpr std::string_view kYellow = "\x1b[33m";
 inline constexpr std::string_view kCyan = "\x1b[36m";
 
-/// Columns that UTF-8 text takes, one per code point.
+/// Columns that UTF-8 text takes, one per code point; changes of colour take none.
 std::size_t columns(std::string_view text);
 /// Exactly `width` columns: padded, or with its middle replaced by an ellipsis. Control characters become
 /// '?'.

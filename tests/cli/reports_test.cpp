@@ -1,3 +1,4 @@
+#include <cstdlib>
 #include <string>
 
 #include <doctest/doctest.h>
@@ -43,4 +44,26 @@ TEST_CASE_FIXTURE(Shell, "schema: prints a JSON schema") {
   const Outcome outcome = ember("schema");
   CHECK(outcome.status == 0);
   CHECK(nlohmann::json::parse(outcome.out)["$schema"] == "https://json-schema.org/draft/2020-12/schema");
+}
+
+TEST_CASE_FIXTURE(Shell, "audit: the text has the terminal's width, and colours where they are wanted") {
+  if (std::system("command -v script >/dev/null") != 0) {
+    MESSAGE("skipped: no script(1) to make a terminal with");
+    return;
+  }
+  const auto on_terminal = [&](const std::string& settings) {
+    return shell(settings + " script -qec \"stty cols 64; '" EMBER_BINARY_DIR "/ember' " + kAudit +
+                 "2>/dev/null\" /dev/null")
+        .out;
+  };
+  const std::string colored = on_terminal("TERM=xterm");
+  CHECK(contains(colored, "\x1b[31m"));
+  CHECK(contains(colored, "samples of"));
+  for (const char* settings : {"TERM=dumb", "env -u TERM", "TERM=xterm NO_COLOR=1"}) {
+    const std::string plain = on_terminal(settings);
+    CHECK(contains(plain, "silent"));
+    CHECK_MESSAGE(!contains(plain, "\x1b["), settings);
+  }
+  CHECK(contains(on_terminal("TERM=xterm NO_COLOR="), "\x1b[31m"));
+  CHECK_FALSE(contains(ember(kAudit).out, "\x1b["));
 }

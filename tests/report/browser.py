@@ -328,6 +328,11 @@ def check_all(ember, source, tools, folder, browser):
     browser.require_clean()
     browser.picture("dying-desktop.png")
 
+    browser.open(biased)
+    browser.require_fit()
+    for width in (1000, 800, 620):
+        browser.size(width, 900)
+        browser.require_fit()
     browser.size(*PHONE)
     browser.open(biased)
     browser.require_fit()

@@ -1,3 +1,4 @@
+#include <cstdint>
 #include <string>
 
 #include <doctest/doctest.h>
@@ -64,15 +65,25 @@ TEST_CASE("the text shows the summary, the worst layer first, the meaning of sil
 }
 
 TEST_CASE("the text keeps to its width, and colours only on request") {
+  AuditReport report = sample_report();
+  LayerReport& layer = report.layer_reports[0];
+  layer.node = "/a/name/that/goes/on/for/longer/than/any/column/of/a/terminal/should/Relu";
+  for (std::int64_t c = 0; c < 7000; ++c) {
+    layer.channels.push_back(sample_channel(c + 2, static_cast<Verdict>(c % 9)));
+  }
   for (const int width : {60, 80, 140}) {
-    std::string text = to_text(sample_report(), {.width = width});
-    while (!text.empty()) {
-      const std::size_t end = text.find('\n');
-      CHECK(report::columns(text.substr(0, end)) <= static_cast<std::size_t>(width));
-      text.erase(0, end + 1);
+    for (const bool color : {false, true}) {
+      std::string text = to_text(report, {.width = width, .color = color});
+      while (!text.empty()) {
+        const std::size_t end = text.find('\n');
+        CHECK_MESSAGE(report::columns(text.substr(0, end)) <= static_cast<std::size_t>(width),
+                      text.substr(0, end));
+        text.erase(0, end + 1);
+      }
     }
   }
   CHECK(contains(to_text(sample_report(), {.color = true}), "\x1b[31m"));
+  CHECK(report::columns("\x1b[1mä b\x1b[0m") == 3);
 }
 
 TEST_CASE("a layer that is wholly silent, and a silent first layer, are called what they are") {

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <system_error>
 
 #include <ember/error.hpp>
@@ -35,6 +36,13 @@ void diagnose(std::string_view text) {
 }
 
 bool is_terminal(int descriptor) { return ::isatty(descriptor) == 1; }
+
+bool wants_color() {
+  const char* refused = std::getenv("NO_COLOR");
+  const char* terminal = std::getenv("TERM");
+  return is_terminal(STDOUT_FILENO) && (refused == nullptr || *refused == '\0') && terminal != nullptr &&
+         std::string_view(terminal) != "dumb";
+}
 
 int output_width() {
   constexpr int kDefault = 100;

@@ -21,6 +21,8 @@ void diagnose(std::string_view text);
 
 /// Is standard output (1) or standard error (2) a terminal?
 bool is_terminal(int descriptor);
+/// Standard output is a terminal with colours, and NO_COLOR (no-color.org) does not ask for none.
+bool wants_color();
 /// Columns of the terminal, or 100 when output goes elsewhere.
 int output_width();
 

@@ -14,7 +14,7 @@ class ReportFiles {
  public:
   void add_to(CLI::App& verb);
   /// Any of them was asked for.
-  [[nodiscard]] bool given() const { return !sarif_.empty() || !junit_.empty(); }
+  [[nodiscard]] bool given() const { return !html_.empty() || !sarif_.empty() || !junit_.empty(); }
   /// Writes those asked for; `failure` says why a gate fails a layer, if one does. Throws Error (Io).
   void write(const AuditReport& report, const std::function<std::string(const LayerReport&)>& failure) const;
 

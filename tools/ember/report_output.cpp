@@ -1,9 +1,5 @@
 #include "report_output.hpp"
 
-#include <unistd.h>
-
-#include <cstdlib>
-
 #include "output.hpp"
 #include "verbs.hpp"
 
@@ -30,8 +26,6 @@ int ReportOutput::emit(const AuditReport& report) {
   return gates_.failures().empty() ? kSuccess : kGateFailed;
 }
 
-TextReportOptions text_options() {
-  return {.width = output_width(), .color = is_terminal(STDOUT_FILENO) && std::getenv("NO_COLOR") == nullptr};
-}
+TextReportOptions text_options() { return {.width = output_width(), .color = wants_color()}; }
 
 }  // namespace ember::cli

@@ -8,7 +8,7 @@ const network = (() => {
   const box = document.querySelector(".network");
   const list = box.querySelector(".layers");
   const rows = [...list.children];  // the input, the layers, the output
-  const kMostLanes = 12;
+  const kMostLanes = 24;  // further ones share the last
 
   const targets = rows.map(() => []);
   layers.forEach((layer, place) => {
@@ -39,6 +39,7 @@ const network = (() => {
   };
 
   function draw() {
+    const stacked = window.matchMedia("(max-width: 60rem)").matches;  // rows of several lines, see the style
     const narrow = box.clientWidth < 640;
     const gap = Math.min(narrow ? 7 : 12, (narrow ? 56 : 120) / Math.max(1, lanes.length));
     const spine = 8 + lanes.length * gap;
@@ -46,7 +47,7 @@ const network = (() => {
     const top = box.getBoundingClientRect().top;
     const middles = rows.map((row) => {
       const place = row.getBoundingClientRect();
-      return place.top - top + (narrow ? Math.min(place.height / 2, 18) : place.height / 2);
+      return place.top - top + (stacked ? Math.min(place.height / 2, 18) : place.height / 2);
     });
     svg.setAttribute("width", spine + 14);
     svg.setAttribute("height", box.clientHeight);
