@@ -1,10 +1,11 @@
 #include "report/advice.hpp"
 
 #include <algorithm>
+#include <set>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
+#include "report/cause_text.hpp"
 #include "report/text_layout.hpp"
 #include "report/verdict_text.hpp"
 
@@ -42,26 +43,14 @@ std::string meaning_in(const AuditReport& report, Verdict verdict) {
 
 std::vector<std::string> next_steps(const AuditReport& report) {
   std::vector<std::string> steps;
-  std::vector<std::string> whole;
+  std::set<Remedy> remedies;
   for (const LayerReport& layer : report.layers()) {
-    const bool all = layer.count(Verdict::Silent) == static_cast<std::int64_t>(layer.channels.size());
-    if (all && !layer.channels.empty()) whole.push_back(layer.node);
+    for (const ChannelReport& channel : layer.channels) remedies.insert(channel.explanation.remedy);
+  }
+  for (const Remedy remedy : remedies) {
+    if (remedy != Remedy::None) steps.push_back(remedy_text(remedy));
   }
   const std::int64_t silent = report.count(Verdict::Silent);
-  if (!whole.empty()) {
-    steps.push_back(
-        fmt::format("Every channel is silent in {}: as far as these data show, what follows only from it "
-                    "is a constant function. Retrain from an earlier checkpoint with a lower learning rate.",
-                    fmt::join(whole, ", ")));
-  }
-  if (!report.layers().empty()) {
-    const LayerReport& front = report.layers().front();
-    if (2 * front.count(Verdict::Silent) > static_cast<std::int64_t>(front.channels.size())) {
-      steps.emplace_back(
-          "More than half of the first layer is silent. Check that the preprocessing is the one of the "
-          "training (scale, mean, channel order) before blaming the network.");
-    }
-  }
   if (silent > 0) {
     steps.emplace_back(
         "Before removing silent channels, audit with more and with other data: the bound falls as 1 / "
