@@ -16,6 +16,7 @@
 #include "report/advice.hpp"
 #include "report/embedded.hpp"
 #include "report/escape.hpp"
+#include "report/html_causes.hpp"
 #include "report/html_data.hpp"
 #include "report/text_layout.hpp"
 #include "report/verdict_text.hpp"
@@ -201,6 +202,8 @@ std::string to_html(const AuditReport& report) {
   };
   link("summary", "Summary");
   link("network", "Network");
+  const std::string causes = causes_html(report);
+  if (!causes.empty()) link("causes", "Causes");
   link("map", "Every channel");
   link("distribution", "How often they fire");
   link("channels", "Table");
@@ -213,14 +216,14 @@ std::string to_html(const AuditReport& report) {
       {"model", escaped_markup(report.model.substr(report.model.find_last_of('/') + 1))},
       {"headline", headline(report)},
       {"facts", facts(report)},
-      {"alarms", ""},
+      {"alarms", alarms_html(report)},
       {"total-bar", bar(report, report.channels())},
       {"verdicts", verdict_list(report)},
       {"steps", steps.empty()
                     ? ""
                     : fmt::format("<h3>What to do next</h3><ol class=\"steps\">{}</ol>", items_of(steps))},
       {"layers", layer_list(report)},
-      {"causes", ""},
+      {"causes", causes},
       {"discovery", ""},
       {"notes",
        report.notes.empty()

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "report/cause_text.hpp"
 #include "report/verdict_text.hpp"
 
 namespace ember::report {
@@ -91,6 +92,11 @@ Json layer_data(const LayerReport& layer) {
   data["outMin"] = moment(layer, [](const Statistics& s, double) { return s.out_min; });
   data["outMax"] = moment(layer, [](const Statistics& s, double) { return s.out_max; });
   data["outMean"] = moment(layer, [](const Statistics& s, double n) { return s.out_sum / n; });
+  for (std::size_t i = 0; i < layer.channels.size(); ++i) {
+    const Explanation& why = layer.channels[i].explanation;
+    if (why.cause == Cause::None) continue;
+    data["causes"].push_back({i, to_string(why.cause), cause_text(why), remedy_text(why.remedy)});
+  }
   return data;
 }
 

@@ -206,6 +206,7 @@ def use_keyboard(browser, report):
     assert browser.text("#found").startswith(f"{len(layers[1]['channels'])} of "), browser.text("#found")
     assert browser.focused() == "index" and browser.text("tr.open td.index") == "1"
     channel = layers[1]["channels"][1]
+    assert ("Cause: " in browser.text("tr.detail")) == ("cause" in channel)
     assert f"{channel['samples_fired']:,} of {channel['samples']:,}" in browser.text("tr.detail")
     assert browser.one("tr.open button.index").get_attribute("aria-expanded") == "true"
     browser.press(Keys.ENTER)
@@ -250,6 +251,9 @@ def check_drawing(browser, report):
     assert browser.run(numbers) == count
     browser.run("const e = document.getElementById('histogram-layer'); e.value = '1'; e.dispatchEvent(new Event('change'))")
     assert browser.run(numbers) == len(layers[1]["channels"])
+    assert len(browser.all(".alarm")) == len(report["findings"])
+    kinds = {c["cause"]["kind"] for layer in layers for c in layer["channels"] if "cause" in c}
+    assert kinds and len(browser.all(".causes tbody tr")) == len(kinds), kinds
     before = browser.run("return document.querySelector('.map canvas').toDataURL()")
     browser.run("const e = document.getElementById('map-mode'); e.value = 'samples'; e.dispatchEvent(new Event('change'))")
     assert browser.run("return document.querySelector('.map canvas').toDataURL()") != before

@@ -154,3 +154,32 @@ TEST_CASE("a report without channels, or without layers, is a page too") {
   CHECK(contains(page, "0 channels in 0 layers"));
   CHECK(data_of(page)["layers"].empty());
 }
+
+TEST_CASE("what is wrong with a whole layer comes first, and causes have a table and their channels' lines") {
+  AuditReport report = sample_report();
+  const std::string before = to_html(report);
+  CHECK_FALSE(contains(before, R"(<section id="causes")"));
+  CHECK_FALSE(contains(before, "<p class=\"alarm\">"));
+  report.explain_samples = 64;
+  report.findings = {{.kind = Finding::Kind::DeadLayer, .node = "<relu_2>", .channels = 6, .samples = 200}};
+  for (const std::size_t c : {0U, 2U}) {
+    report.layer_reports[1].channels[c].explanation = {.cause = Cause::BiasDominated,
+                                                       .remedy = Remedy::RaiseBias,
+                                                       .counterfactual = {.edit = Edit::Bias,
+                                                                          .from = -4,
+                                                                          .to = -1,
+                                                                          .samples = 64,
+                                                                          .samples_fired = c == 0 ? 16 : 32},
+                                                       .deviations = 7};
+  }
+  const std::string page = to_html(report);
+  CHECK(page.find("Dead layer &lt;relu_2&gt;") < page.find("<b>3</b>"));
+  CHECK(contains(page, R"(<a href="#causes">Causes</a>)"));
+  CHECK(contains(page, R"(<th scope="row">bias dominated</th><td class="number">2</td>)"));
+  CHECK(contains(page, R"(2 in <a href="#layer-2">layer 2</a>)"));
+  CHECK(contains(page, R"(Channel 2 of <span class="name">relu_2</span>: its bias of -4)"));  // it fires most
+  const auto causes = data_of(page)["layers"][1]["causes"];
+  REQUIRE(causes.size() == 2);
+  CHECK(causes[1][0] == 2);
+  CHECK(causes[1][1] == "bias_dominated");
+}

@@ -8,6 +8,7 @@ const byId = (id) => document.getElementById(id);
 for (const layer of layers) {
   layer.count = layer.verdicts.length;
   layer.label = layer.node || layer.value;
+  layer.causes = new Map((layer.causes ?? []).map(([i, kind, text, remedy]) => [i, { kind: kind.replaceAll("_", " "), text, remedy }]));
 }
 layers.forEach((layer, place) => { layer.place = place; });
 
@@ -82,5 +83,6 @@ function sentence(layer, i) {
   if (value(layer, "positions", i) > value(layer, "samples", i)) {
     text += `, at ${percent(activeShare(layer, i))} of positions`;
   }
-  return `${text}.`;
+  const cause = layer.causes.get(i);
+  return `${text}.${cause ? ` Cause: ${cause.kind}.` : ""}`;
 }

@@ -43,7 +43,8 @@ const table = (() => {
       if (chosen.size && !chosen.has(verdict)) return false;
       if (place !== null && layer.place !== place) return false;
       return words.every((word) => /^\d+$/.test(word) ? Number(word) === indexOf(layer, i) :
-        textOf(layer).includes(word) || wordsOf(verdict).includes(word) || verdicts[verdict].key.includes(word));
+        textOf(layer).includes(word) || wordsOf(verdict).includes(word) || verdicts[verdict].key.includes(word) ||
+        (layer.causes.get(i)?.kind.includes(word) ?? false));
     };
   }
 
@@ -81,8 +82,10 @@ const table = (() => {
     add("Mean after", number(of("outMean")));
     add("ReDo score", number(of("dormancy")));
     const { meaning, remedy } = verdicts[verdict];
+    const cause = layer.causes.get(i);
+    const why = cause ? [element("p", {}, element("strong", {}, `Cause: ${cause.kind}. `), `${cause.text}. ${cause.remedy}`)] : [];
     return element("div", { class: "detail" },
-      element("p", {}, `The channel ${meaning}${remedy ? ` ${remedy}` : ""}`), list);
+      element("p", {}, `The channel ${meaning}${remedy && !cause ? ` ${remedy}` : ""}`), ...why, list);
   }
 
   function row(channel) {
