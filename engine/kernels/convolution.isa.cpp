@@ -11,10 +11,85 @@ namespace {
 
 constexpr std::int64_t kBlocksPerTile = kTileColumns / kBlock;
 
+/// The taps of a convolution of a plain image with few channels, which are too
+/// few per row for loops: a list of where they are, in the image and in a patch
+/// that holds a tile's whole window where that sticks out.
+class TapList {
+ public:
+  static constexpr std::int64_t kMost = 512;
+  static constexpr std::int64_t kPatch = 4096;
+
+  explicit TapList(const ConvJob& job) : job_(job), width_(extent(job.axes[2], kTileRows)) {
+    const auto& [depth, height, width] = job.axes;
+    const std::int64_t rows = job.channels * depth.taps * height.taps;
+    const bool forward = depth.tap_step > 0 && height.tap_step > 0 && width.tap_step > 0;
+    const bool near = job.channels * job.channel_stride < INT32_MAX;
+    if (job.lanes != 1 || !forward || !near || rows * width.taps > kMost || rows * width_ > kPatch) return;
+    std::int64_t row = 0;
+    for_each_row([&](std::int64_t c, std::int64_t d, std::int64_t h) {
+      const std::int64_t in = c * job.channel_stride + d * depth.tap_step * depth.in_stride +
+                              h * height.tap_step * height.in_stride;
+      for (std::int64_t t = 0; t < width.taps; ++t, ++count_) {
+        image_[count_] = static_cast<std::int32_t>(in + t * width.tap_step * width.in_stride);
+        patch_[count_] = static_cast<std::int32_t>(row * width_ + t * width.tap_step);
+      }
+      ++row;
+    });
+  }
+
+  [[nodiscard]] std::int64_t count() const { return count_; }
+  [[nodiscard]] const std::int32_t* in_image() const { return image_; }
+  [[nodiscard]] const std::int32_t* in_patch() const { return patch_; }
+
+  /// The window of `pixels` outputs whose first tap is at (z, y, x), zeros
+  /// where it is off the image.
+  const float* fill(std::int64_t z, std::int64_t y, std::int64_t x, std::int64_t pixels) {
+    const auto& [depth, height, width] = job_.axes;
+    const std::int64_t extent = this->extent(width, pixels);
+    float* to = window_;
+    for_each_row([&](std::int64_t c, std::int64_t d, std::int64_t h) {
+      const std::int64_t at_depth = z + d * depth.tap_step;
+      const std::int64_t at_height = y + h * height.tap_step;
+      const bool on = at_depth >= 0 && at_depth < depth.input && at_height >= 0 && at_height < height.input;
+      const float* row =
+          job_.input + c * job_.channel_stride + at_depth * depth.in_stride + at_height * height.in_stride;
+      for (std::int64_t i = 0; i < extent; ++i) {
+        const bool inside = on && x + i >= 0 && x + i < width.input;
+        to[i] = inside ? row[(x + i) * width.in_stride] : 0.0F;
+      }
+      to += width_;
+    });
+    return window_;
+  }
+
+ private:
+  /// Input positions that `pixels` neighbouring outputs meet.
+  static std::int64_t extent(const ConvAxis& width, std::int64_t pixels) {
+    return (pixels - 1) * width.in_step + (width.taps - 1) * width.tap_step + 1;
+  }
+
+  template <class F>
+  EMBER_INLINE void for_each_row(F&& f) const {
+    for (std::int64_t c = 0; c < job_.channels; ++c) {
+      for (std::int64_t d = 0; d < job_.axes[0].taps; ++d) {
+        for (std::int64_t h = 0; h < job_.axes[1].taps; ++h) f(c, d, h);
+      }
+    }
+  }
+
+  const ConvJob& job_;
+  std::int64_t width_;  ///< of the patch
+  std::int64_t count_ = 0;
+  std::int32_t image_[kMost];
+  std::int32_t patch_[kMost];
+  float window_[kPatch];
+};
+
 /// A job's loops, set up once; aimed at one strip after the other.
 class StripRunner {
  public:
-  StripRunner(const ConvJob& job, std::int64_t tile, bool input_is_new) : job_(job), width_(job.axes[2]) {
+  StripRunner(const ConvJob& job, TapList& taps, std::int64_t tile, bool input_is_new)
+      : job_(job), taps_(taps), width_(job.axes[2]) {
     const std::int64_t row = job.lanes * kTileColumns;
     const std::int64_t kernel = job.axes[0].taps * job.axes[1].taps * width_.taps;
     tap_rows_[2] = row;
@@ -50,6 +125,9 @@ class StripRunner {
     const std::int64_t at_height = row % height.output;
     const AxisTaps d = taps_at(depth, at_depth);
     const AxisTaps h = taps_at(height, at_height);
+    depth_position_ = d.position;
+    height_position_ = h.position;
+    whole_window_ = d.count == depth.taps && h.count == height.taps;
     input_row_ = job_.input + (d.position + d.begin * depth.tap_step) * depth.in_stride +
                  (h.position + h.begin * height.tap_step) * height.in_stride;
     work_.b = weights_ + d.begin * tap_rows_[0] + h.begin * tap_rows_[1];
@@ -64,6 +142,10 @@ class StripRunner {
     const std::int64_t out = output_row_ + first * width_.out_stride;
     work_.c = job_.output + out;
     work_.residual = job_.epilogue.residual == nullptr ? nullptr : job_.epilogue.residual + out;
+    if (taps_.count() > 0) {
+      run_listed(x, pixels, bordered || !whole_window_);
+      return;
+    }
     if (bordered) {
       work_.x = x;
       work_.a = input_row_;
@@ -76,11 +158,27 @@ class StripRunner {
       work_.depth = inner_depth_;
       set_levels(inner_, false);
     }
-    register_tile(pixels, vectors_, bordered)(work_);
+    register_tile(pixels, vectors_, bordered ? TileWalk::Bordered : TileWalk::Levels)(work_);
   }
 
  private:
-  /// Taps along the width and lanes make one loop where they are evenly spaced in memory.
+  void run_listed(std::int64_t x, std::int64_t pixels, bool sticks_out) {
+    work_.b = weights_;
+    work_.depth = taps_.count();
+    if (sticks_out) {
+      work_.a = taps_.fill(depth_position_, height_position_, x, pixels);
+      work_.a_row = width_.in_step;
+      work_.offsets = taps_.in_patch();
+    } else {
+      work_.a = input_row_ + x * width_.in_stride;
+      work_.a_row = width_.in_step * width_.in_stride;
+      work_.offsets = taps_.in_image();
+    }
+    register_tile(pixels, vectors_, TileWalk::Listed)(work_);
+  }
+
+  /// Taps along the width and lanes make one loop where they are evenly spaced
+  /// in memory.
   void set_inner_loops() {
     const std::int64_t tap = width_.tap_step * width_.in_stride;
     if (width_.taps == 1 || (job_.lanes > 1 && tap != job_.lanes * job_.lane_stride)) {
@@ -94,8 +192,8 @@ class StripRunner {
     }
   }
 
-  /// Loops that run once are moved outermost, where they cost nothing. That of the width stays innermost
-  /// at a border, which is where tiles look for it.
+  /// Loops that run once are moved outermost, where they cost nothing. That of
+  /// the width stays innermost at a border, which is where tiles look for it.
   void set_levels(const TileLevel& width, bool bordered) {
     const TileLevel all[] = {channels_, depth_, height_, width};
     int at = 3;
@@ -107,6 +205,7 @@ class StripRunner {
   }
 
   const ConvJob& job_;
+  TapList& taps_;
   const ConvAxis& width_;
   TileWork work_;
   std::int64_t tap_rows_[3] = {};  ///< floats of packed weights per tap of each axis
@@ -119,14 +218,18 @@ class StripRunner {
   const float* input_row_ = nullptr;
   std::int64_t output_ = 0;
   std::int64_t output_row_ = 0;
+  std::int64_t depth_position_ = 0,
+               height_position_ = 0;  ///< of the first tap, on the input or not
+  bool whole_window_ = false;
 };
 
 void run(const ConvJob& job, std::int64_t strip_begin, std::int64_t strip_end, std::int64_t tile_begin,
          std::int64_t tile_end) {
   const std::int64_t width = job.axes[2].output;
   const std::int64_t per_row = (width + kTileRows - 1) / kTileRows;
+  TapList taps(job);
   for (std::int64_t tile = tile_begin; tile < tile_end; ++tile) {
-    StripRunner runner(job, tile, tile == tile_begin);
+    StripRunner runner(job, taps, tile, tile == tile_begin);
     std::int64_t part = strip_begin % per_row;
     std::int64_t row = strip_begin / per_row;
     runner.aim_row(row);

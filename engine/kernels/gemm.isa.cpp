@@ -56,7 +56,7 @@ void run_ragged(const GemmJob& job, TileWork w, std::int64_t row, std::int64_t r
     few_rows(w, rows, 1, 0, job.steps);
   } else {
     w.depth = job.k;
-    register_tile(rows, vectors_for(columns), false)(w);
+    register_tile(rows, vectors_for(columns))(w);
   }
   for (std::int64_t r = 0; r < rows; ++r) {
     float* to = job.c + (row + r) * job.c_row + column;
@@ -91,7 +91,7 @@ void run_rows(const GemmJob& job, std::int64_t row_begin, std::int64_t row_end, 
         w.a = job.a + row * job.a_row + k;
         w.c = job.c + at;
         w.residual = job.epilogue.residual == nullptr ? nullptr : job.epilogue.residual + at;
-        register_tile(rows, kTileVectors, false)(w);
+        register_tile(rows, kTileVectors)(w);
       });
     }
   }

@@ -1,5 +1,6 @@
 #include "kernels/pool.hpp"
 
+#include "kernels/conv_rows.hpp"
 #include "kernels/register_tile.hpp"
 
 namespace ember::kernels::EMBER_ISA_NAMESPACE {
@@ -53,8 +54,8 @@ EMBER_INLINE WindowTaps window_of(const PoolJob& job, int axis, std::int64_t out
   return window_at(job.axes[axis], job.pad_end[axis], job.include_padding, output);
 }
 
-/// kVectors vectors of channels of one window.
-template <PoolKind kKind>
+/// The channels of one window; kTaps of the width, or any number where 0.
+template <PoolKind kKind, int kTaps>
 EMBER_INLINE void pool_window(const PoolJob& job, const WindowTaps* window, const float* input,
                               float* output) {
   Vec folded[kVectorsPerBlock];
@@ -65,7 +66,9 @@ EMBER_INLINE void pool_window(const PoolJob& job, const WindowTaps* window, cons
     for (std::int64_t h = 0; h < window[1].count; ++h) {
       const float* tap = plane + d * job.axes[0].tap_step * job.axes[0].in_stride +
                          h * job.axes[1].tap_step * job.axes[1].in_stride;
-      for (std::int64_t w = 0; w < window[2].count; ++w) {
+      const std::int64_t taps = kTaps > 0 ? kTaps : window[2].count;
+#pragma GCC unroll 4
+      for (std::int64_t w = 0; w < taps; ++w) {
         for (std::int64_t v = 0; v < kVectorsPerBlock; ++v)
           folded[v] = Fold<kKind>::add(folded[v], load(tap + v * kLanes));
         tap += job.axes[2].tap_step * job.axes[2].in_stride;
@@ -80,6 +83,8 @@ EMBER_INLINE void pool_window(const PoolJob& job, const WindowTaps* window, cons
 
 template <PoolKind kKind>
 void blocked_rows(const PoolJob& job, std::int64_t row_begin, std::int64_t row_end) {
+  const ConvAxis& width = job.axes[2];
+  const Interior interior = interior_of(width);
   for (std::int64_t row = row_begin; row < row_end; ++row) {
     WindowTaps window[3];
     const std::int64_t depth = row / job.axes[1].output;
@@ -87,9 +92,16 @@ void blocked_rows(const PoolJob& job, std::int64_t row_begin, std::int64_t row_e
     window[0] = window_of(job, 0, depth);
     window[1] = window_of(job, 1, height);
     float* output = job.output + depth * job.axes[0].out_stride + height * job.axes[1].out_stride;
-    for (std::int64_t x = 0; x < job.axes[2].output; ++x, output += job.axes[2].out_stride) {
-      window[2] = window_of(job, 2, x);
-      pool_window<kKind>(job, window, job.input, output);
+    for (std::int64_t x = 0; x < width.output; ++x, output += width.out_stride) {
+      if (x < interior.begin || x >= interior.end) {
+        window[2] = window_of(job, 2, x);
+        pool_window<kKind, 0>(job, window, job.input, output);
+        continue;
+      }
+      window[2] = {x * width.in_step + width.in_offset, width.taps, width.taps};
+      if (width.taps == 3) pool_window<kKind, 3>(job, window, job.input, output);
+      else if (width.taps == 2) pool_window<kKind, 2>(job, window, job.input, output);
+      else pool_window<kKind, 0>(job, window, job.input, output);
     }
   }
 }
@@ -102,7 +114,8 @@ EMBER_INLINE void fold_line(const float* x, std::int64_t count, float* line) {
   for (; i < count; ++i) line[i] = Fold<kKind>::add(line[i], x[i]);
 }
 
-/// First the taps of depth and height, whole rows at a time, then those of the width.
+/// First the taps of depth and height, whole rows at a time, then those of the
+/// width.
 template <PoolKind kKind>
 void plain_rows(const PoolJob& job, std::int64_t row_begin, std::int64_t row_end, float* line) {
   const ConvAxis& width = job.axes[2];

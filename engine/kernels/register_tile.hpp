@@ -1,7 +1,7 @@
 #pragma once
 
-// The inner loop of every matrix product and convolution: a tile of sums held in registers. Included
-// only by *.isa.cpp files.
+// The inner loop of every matrix product and convolution: a tile of sums held
+// in registers. Included only by *.isa.cpp files.
 
 #include "kernels/product.hpp"
 #include "simd/vec.hpp"
@@ -22,15 +22,17 @@ inline constexpr std::int64_t kBlock = 8;
 #endif
 inline constexpr std::int64_t kVectorsPerBlock = kBlock / kLanes;
 
-/// One loop around the innermost: how often, and how far both operands move each time.
+/// One loop around the innermost: how often, and how far both operands move
+/// each time.
 struct TileLevel {
   std::int64_t count = 1;
   std::int64_t a_step = 0;
   std::int64_t b_step = 0;
 };
 
-/// sums[row][column] = Σ a[row · a_row + …] · b[… + column], over `levels` (outermost first) and then
-/// `depth` steps in which a moves by a_step and b by one row of packed weights.
+/// sums[row][column] = Σ a[row · a_row + …] · b[… + column], over `levels`
+/// (outermost first) and then `depth` steps in which a moves by a_step and b by
+/// one row of packed weights.
 struct TileWork {
   const float* a = nullptr;
   const float* b = nullptr;
@@ -38,9 +40,13 @@ struct TileWork {
   std::int64_t a_step = 1;
   std::int64_t depth = 0;
   TileLevel levels[4];
+  /// Listed tiles only: the depth's steps are at a + offsets[step], without
+  /// levels.
+  const std::int32_t* offsets = nullptr;
 
   // Bordered tiles only: row r at step t of the last level meets input position
-  // x + r · x_row + t · x_tap; `a` points at position 0, and positions outside [0, x_limit) read as zeros.
+  // x + r · x_row + t · x_tap; `a` points at position 0, and positions outside
+  // [0, x_limit) read as zeros.
   std::int64_t x = 0;
   std::int64_t x_row = 0;
   std::int64_t x_tap = 0;
@@ -53,8 +59,9 @@ struct TileWork {
   std::int64_t channel = 0;     ///< of column 0, for bias and slopes
   const float* bias = nullptr;  ///< of column 0
   bool resume = false;          ///< start from c instead of the bias
-  /// Fetch the rows that follow this tile's: neighbours in each plane of an image are too short a run for
-  /// the hardware to foresee. For rows that are not in L2 yet.
+  /// Fetch the rows that follow this tile's: neighbours in each plane of an
+  /// image are too short a run for the hardware to foresee. For rows that are
+  /// not in L2 yet.
   bool fetch_ahead = false;
   bool positive_zero = false;       ///< sums of -0 become +0
   bool partial = false;             ///< more steps follow in another tile: leave the epilogue out
@@ -65,12 +72,20 @@ struct TileWork {
 
 using TileFunction = void (*)(const TileWork& work);
 
-/// The tile of `rows` (1 to kTileRows) × `vectors` (1 or 2); bordered ones check every position.
-TileFunction register_tile(std::int64_t rows, std::int64_t vectors, bool bordered);
+/// How a tile walks through its input.
+enum class TileWalk : std::uint8_t {
+  Levels,    ///< by levels and depth
+  Bordered,  ///< the same, checking every position
+  Listed,    ///< by a list of offsets
+};
 
-/// One or two rows times `tiles` (1 to few_rows_tiles(rows)) neighbouring tiles of columns, b_tile floats
-/// apart: enough sums side by side to keep the multipliers busy while weights stream by, and enough streams
-/// to keep the memory busy. With `steps`, the depth's steps are these.
+/// The tile of `rows` (1 to kTileRows) × `vectors` (1 or 2).
+TileFunction register_tile(std::int64_t rows, std::int64_t vectors, TileWalk walk = TileWalk::Levels);
+
+/// One or two rows times `tiles` (1 to few_rows_tiles(rows)) neighbouring tiles
+/// of columns, b_tile floats apart: enough sums side by side to keep the
+/// multipliers busy while weights stream by, and enough streams to keep the
+/// memory busy. With `steps`, the depth's steps are these.
 EMBER_INLINE constexpr std::int64_t few_rows_tiles(std::int64_t rows) {
 #if defined(EMBER_ISA_SSE42)
   return rows == 1 ? 4 : 2;

@@ -10,7 +10,8 @@ namespace {
 /// What positions outside the input read as.
 constexpr float kZeros[kBlock] = {};
 
-/// How many rows of packed weights ahead to fetch: hides L2 and L3 behind a few hundred cycles of sums.
+/// How many rows of packed weights ahead to fetch: hides L2 and L3 behind a few
+/// hundred cycles of sums.
 constexpr std::int64_t kPrefetchRows = 48;
 
 EMBER_INLINE std::int64_t column_offset(const TileWork& w, std::int64_t vector) {
@@ -30,29 +31,42 @@ EMBER_INLINE const float* residual_at(const TileWork& w, std::int64_t offset) {
   return w.residual == nullptr ? nullptr : w.residual + offset;
 }
 
-template <int kRows, int kVectors, bool kBordered>
-void tile(const TileWork& w) {
-  Vec sums[kRows][kVectors];
+/// One step of a tile: sums += a of each row × one row of packed weights.
+template <int kRows, int kVectors, class A>
+EMBER_INLINE void step(Vec (&sums)[kRows][kVectors], const float* b, A&& a_of_row) {
+  Vec columns[kVectors];
 #pragma GCC unroll 8
-  for (int v = 0; v < kVectors; ++v) {
-    const Vec bias = w.bias != nullptr ? load(w.bias + v * kLanes) : broadcast(0.0F);
+  for (int v = 0; v < kVectors; ++v) columns[v] = load(b + v * kLanes);
+  __builtin_prefetch(b + kPrefetchRows * kTileColumns);
+  if constexpr (kVectors * kLanes > 16) __builtin_prefetch(b + kPrefetchRows * kTileColumns + 16);
 #pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) sums[r][v] = bias;
-  }
-  if (w.resume) {
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
+  for (int r = 0; r < kRows; ++r) {
+    const Vec value = broadcast(a_of_row(r));
 #pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) sums[r][v] = load(w.c + r * w.c_row + column_offset(w, v));
-    }
+    for (int v = 0; v < kVectors; ++v) sums[r][v] = fmadd(value, columns[v], sums[r][v]);
   }
+}
 
+template <int kRows, int kVectors>
+EMBER_INLINE void add_listed(Vec (&sums)[kRows][kVectors], const TileWork& w) {
+  const std::int64_t a_row = w.a_row;
+  const float* b = w.b;
+#pragma GCC unroll 1
+  for (std::int64_t k = 0; k < w.depth; ++k, b += kTileColumns) {
+    const float* a = w.a + w.offsets[k];
+    step(sums, b, [&](int r) { return a[r * a_row]; });
+  }
+}
+
+template <int kRows, int kVectors, bool kBordered>
+EMBER_INLINE void add_levels(Vec (&sums)[kRows][kVectors], const TileWork& w) {
   const std::int64_t depth = w.depth;
   const std::int64_t a_row = w.a_row;
   const std::int64_t a_step = w.a_step;
   const bool fetch_ahead = w.fetch_ahead;
   const TileLevel* level = w.levels;
-  // Pointers that walk, rather than indices that multiply: the inner loop is short in a convolution.
+  // Pointers that walk, rather than indices that multiply: the inner loop is
+  // short in a convolution.
   const float* a0 = w.a;
   const float* b0 = w.b;
   for (std::int64_t i0 = level[0].count; i0 > 0; --i0, a0 += level[0].a_step, b0 += level[0].b_step) {
@@ -85,17 +99,7 @@ void tile(const TileWork& w) {
           }
 #pragma GCC unroll 1
           for (std::int64_t k = 0; k < depth; ++k) {
-            Vec columns[kVectors];
-#pragma GCC unroll 8
-            for (int v = 0; v < kVectors; ++v) columns[v] = load(b + v * kLanes);
-            __builtin_prefetch(b + kPrefetchRows * kTileColumns);
-            if constexpr (kVectors * kLanes > 16) __builtin_prefetch(b + kPrefetchRows * kTileColumns + 16);
-#pragma GCC unroll 16
-            for (int r = 0; r < kRows; ++r) {
-              const Vec value = broadcast(kBordered ? rows[r][k] : a[r * a_row]);
-#pragma GCC unroll 8
-              for (int v = 0; v < kVectors; ++v) sums[r][v] = fmadd(value, columns[v], sums[r][v]);
-            }
+            step(sums, b, [&](int r) { return kBordered ? rows[r][k] : a[r * a_row]; });
             b += kTileColumns;
             if constexpr (!kBordered) a += a_step;
           }
@@ -103,6 +107,27 @@ void tile(const TileWork& w) {
       }
     }
   }
+}
+
+template <int kRows, int kVectors, TileWalk kWalk>
+void tile(const TileWork& w) {
+  Vec sums[kRows][kVectors];
+#pragma GCC unroll 8
+  for (int v = 0; v < kVectors; ++v) {
+    const Vec bias = w.bias != nullptr ? load(w.bias + v * kLanes) : broadcast(0.0F);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) sums[r][v] = bias;
+  }
+  if (w.resume) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = load(w.c + r * w.c_row + column_offset(w, v));
+    }
+  }
+
+  if constexpr (kWalk == TileWalk::Listed) add_listed(sums, w);
+  else add_levels<kRows, kVectors, kWalk == TileWalk::Bordered>(sums, w);
 
   if (w.positive_zero) {
 #pragma GCC unroll 16
@@ -197,26 +222,26 @@ FewFunction few_of(std::int64_t rows, std::int64_t tiles) {
   }
 }
 
-template <int kVectors, bool kBordered>
+template <int kVectors, TileWalk kWalk>
 TileFunction by_rows(std::int64_t rows) {
   switch (rows) {
-    case 1: return tile<1, kVectors, kBordered>;
-    case 2: return tile<2, kVectors, kBordered>;
-    case 3: return tile<3, kVectors, kBordered>;
-    case 4: return tile<4, kVectors, kBordered>;
+    case 1: return tile<1, kVectors, kWalk>;
+    case 2: return tile<2, kVectors, kWalk>;
+    case 3: return tile<3, kVectors, kWalk>;
+    case 4: return tile<4, kVectors, kWalk>;
 #if !defined(EMBER_ISA_SSE42)
-    case 5: return tile<5, kVectors, kBordered>;
-    case 6: return tile<6, kVectors, kBordered>;
+    case 5: return tile<5, kVectors, kWalk>;
+    case 6: return tile<6, kVectors, kWalk>;
 #endif
 #if defined(EMBER_ISA_AVX512)
-    case 7: return tile<7, kVectors, kBordered>;
-    case 8: return tile<8, kVectors, kBordered>;
-    case 9: return tile<9, kVectors, kBordered>;
-    case 10: return tile<10, kVectors, kBordered>;
-    case 11: return tile<11, kVectors, kBordered>;
-    case 12: return tile<12, kVectors, kBordered>;
-    case 13: return tile<13, kVectors, kBordered>;
-    case 14: return tile<14, kVectors, kBordered>;
+    case 7: return tile<7, kVectors, kWalk>;
+    case 8: return tile<8, kVectors, kWalk>;
+    case 9: return tile<9, kVectors, kWalk>;
+    case 10: return tile<10, kVectors, kWalk>;
+    case 11: return tile<11, kVectors, kWalk>;
+    case 12: return tile<12, kVectors, kWalk>;
+    case 13: return tile<13, kVectors, kWalk>;
+    case 14: return tile<14, kVectors, kWalk>;
 #endif
     default: return nullptr;
   }
@@ -224,9 +249,17 @@ TileFunction by_rows(std::int64_t rows) {
 
 }  // namespace
 
-TileFunction register_tile(std::int64_t rows, std::int64_t vectors, bool bordered) {
-  if (vectors == 1) return bordered ? by_rows<1, true>(rows) : by_rows<1, false>(rows);
-  return bordered ? by_rows<kTileVectors, true>(rows) : by_rows<kTileVectors, false>(rows);
+TileFunction register_tile(std::int64_t rows, std::int64_t vectors, TileWalk walk) {
+  const bool one = vectors == 1;
+  switch (walk) {
+    case TileWalk::Levels:
+      return one ? by_rows<1, TileWalk::Levels>(rows) : by_rows<kTileVectors, TileWalk::Levels>(rows);
+    case TileWalk::Bordered:
+      return one ? by_rows<1, TileWalk::Bordered>(rows) : by_rows<kTileVectors, TileWalk::Bordered>(rows);
+    case TileWalk::Listed:
+      return one ? by_rows<1, TileWalk::Listed>(rows) : by_rows<kTileVectors, TileWalk::Listed>(rows);
+  }
+  return nullptr;
 }
 
 void few_rows(const TileWork& work, std::int64_t rows, std::int64_t tiles, std::int64_t b_tile,

@@ -8,7 +8,8 @@ extern const StatisticsKernels kStatistics;
 
 namespace {
 
-/// Rows of a chunk: what float32 partial sums run over, and what the buffer of activations holds.
+/// Rows of a chunk: what float32 partial sums run over, and what the buffer of
+/// activations holds.
 constexpr std::int64_t kChunk = 64;
 constexpr float kLargest = 3.402823466e+38F;
 
@@ -57,7 +58,8 @@ struct Partial {
   Vec out_sum_abs = broadcast(0.0F);
 };
 
-/// The rows of a chunk: row r is the vector at pre + r · stride, and its activation that at out + r · kLanes.
+/// The rows of a chunk: row r is the vector at pre + r · stride, and its
+/// activation that at out + r · kLanes.
 struct Chunk {
   const float* pre;
   std::int64_t stride;
@@ -67,8 +69,9 @@ struct Chunk {
 
 EMBER_INLINE Mask is_finite(Vec x) { return abs(x) <= broadcast(kLargest); }
 
-// Counts and moments are separate passes over the chunk, which is in L1: together they would not fit the
-// registers. Values are nearly always finite, so the moments are taken without masks when the counts show it.
+// Counts and moments are separate passes over the chunk, which is in L1:
+// together they would not fit the registers. Values are nearly always finite,
+// so the moments are taken without masks when the counts show it.
 
 EMBER_INLINE void count(const Chunk& chunk, Mask valid, const Rule& rule, Partial& partial) {
   const Vec zero = broadcast(0.0F);
@@ -105,6 +108,68 @@ EMBER_INLINE void add_finite_moments(const Chunk& chunk, Mask valid, Partial& pa
   }
 }
 
+/// A clamp to [low, high] with 0 <= low, which Relu is, too: monotone and never
+/// negative, so that most of what is asked of the output follows from the
+/// input, and all of it in one pass over registers.
+struct FastClamp {
+  bool applies = false;
+  bool saturates = false;
+  Vec low = broadcast(0.0F);
+  Vec high = broadcast(__builtin_inff());
+
+  EMBER_INLINE FastClamp(const Activation& activation, const FiringRule& rule) {
+    const bool clip = activation.kind == ActivationKind::Clip;
+    applies = activation.kind == ActivationKind::Relu ||
+              (clip && activation.alpha >= 0.0F && activation.beta >= activation.alpha);
+    saturates = rule.saturated_from <= kLargest || rule.saturated_up_to >= -kLargest;
+    if (!clip) return;
+    low = broadcast(activation.alpha);
+    high = broadcast(activation.beta);
+  }
+};
+
+/// Totals of a chunk whose every lane counts; the output is not read but made.
+/// False, and no totals, when some value is not finite (or the sums say that
+/// one may be).
+template <bool kSaturates>
+EMBER_INLINE bool add_clamped(const Chunk& chunk, const Rule& rule, const FastClamp& clamped,
+                              Partial& partial) {
+  const Vec one = broadcast(1.0F);
+  const Vec zero = broadcast(0.0F);
+  Moments pre;
+  Vec fired = zero;
+  Vec saturated = zero;
+  Vec sum = zero;
+  Vec sum_squares = zero;
+  for (std::int64_t r = 0; r < chunk.rows; ++r) {
+    const Vec x = load(chunk.pre + r * chunk.stride);
+    pre.add(x);
+    const Vec out = clamp(x, clamped.low, clamped.high);
+    sum = sum + out;
+    sum_squares = fmadd(out, out, sum_squares);
+    fired = fired + select((x > rule.fired_above) & (x < rule.fired_below), one, zero);
+    if constexpr (kSaturates) {
+      saturated = saturated + select((x <= rule.saturated_up_to) | (x >= rule.saturated_from), one, zero);
+    }
+  }
+  if (!xsimd::all(is_finite(pre.sum_squares))) return false;
+  partial.fired = fired;
+  partial.saturated = saturated;
+  partial.pre = pre;
+  partial.out.min = clamp(pre.min, clamped.low, clamped.high);
+  partial.out.max = clamp(pre.max, clamped.low, clamped.high);
+  partial.out.sum = sum;
+  partial.out.sum_squares = sum_squares;
+  partial.out_sum_abs = sum;
+  return true;
+}
+
+EMBER_INLINE bool add_clamped(const Chunk& chunk, const Rule& rule, const FastClamp& clamped,
+                              Partial& partial) {
+  return clamped.saturates ? add_clamped<true>(chunk, rule, clamped, partial)
+                           : add_clamped<false>(chunk, rule, clamped, partial);
+}
+
 /// The first n lanes.
 EMBER_INLINE Mask first_lanes_valid(std::int64_t n) {
   float index[kLanes];
@@ -122,62 +187,72 @@ Partial totals(const Chunk& chunk, std::int64_t lanes, const Rule& rule) {
   return partial;
 }
 
-/// Where the lanes of a chunk go: lane i to channel i of the target (step 1), or all to one channel (step 0).
-struct Lanes {
-  std::int64_t count;
-  std::int64_t step;
+/// Where the lanes of a chunk go.
+enum class Target : std::uint8_t {
+  EachLane,    ///< all lanes, lane i to channel i
+  FirstLanes,  ///< some lanes, lane i to channel i
+  OneChannel,  ///< all lanes to one channel
 };
 
-template <class Number, class Join>
-EMBER_INLINE void join(Vec values, Number* to, Lanes lanes, Join&& joined) {
+template <Target kTarget, class Join>
+EMBER_INLINE void join(Vec values, double* to, std::int64_t count, Join&& joined) {
   float from[kLanes];
   store(from, values);
-  for (std::int64_t i = 0; i < lanes.count; ++i) {
-    Number& target = to[i * lanes.step];
-    target = joined(target, static_cast<Number>(from[i]));
+  if constexpr (kTarget == Target::EachLane) {
+    for (std::int64_t i = 0; i < kLanes; ++i) to[i] = joined(to[i], static_cast<double>(from[i]));
+  } else if constexpr (kTarget == Target::FirstLanes) {
+    for (std::int64_t i = 0; i < count; ++i) to[i] = joined(to[i], static_cast<double>(from[i]));
+  } else {
+    for (std::int64_t i = 0; i < kLanes; ++i) to[0] = joined(to[0], static_cast<double>(from[i]));
   }
 }
 
-template <class Number>
-EMBER_INLINE void join_sum(Vec values, Number* to, Lanes lanes) {
-  join(values, to, lanes, [](Number a, Number b) { return a + b; });
+template <Target kTarget>
+EMBER_INLINE void join_sum(Vec values, double* to, std::int64_t count) {
+  join<kTarget>(values, to, count, [](double a, double b) { return a + b; });
 }
-EMBER_INLINE void join_min(Vec values, double* to, Lanes lanes) {
-  join(values, to, lanes, [](double a, double b) { return b < a ? b : a; });
-}
-EMBER_INLINE void join_max(Vec values, double* to, Lanes lanes) {
-  join(values, to, lanes, [](double a, double b) { return b > a ? b : a; });
+template <Target kTarget>
+EMBER_INLINE void join_moments(const Moments& moments, std::int64_t count, double* min, double* max,
+                               double* sum, double* sum_squares) {
+  join<kTarget>(moments.min, min, count, [](double a, double b) { return b < a ? b : a; });
+  join<kTarget>(moments.max, max, count, [](double a, double b) { return b > a ? b : a; });
+  join_sum<kTarget>(moments.sum, sum, count);
+  join_sum<kTarget>(moments.sum_squares, sum_squares, count);
 }
 
-/// What one sample has shown so far.
+/// What one sample has shown so far: whole numbers.
 struct SampleCounts {
-  std::int64_t fired[kLanes] = {};
-  std::int64_t saturated[kLanes] = {};
+  double fired[kLanes] = {};
+  double saturated[kLanes] = {};
 };
 
-void flush(const Partial& partial, Lanes lanes, StatisticsBlock& block, std::int64_t lane,
+template <Target kTarget>
+void flush(const Partial& partial, std::int64_t count, StatisticsBlock& block, std::int64_t lane,
            SampleCounts& sample) {
-  join_sum(partial.fired, sample.fired, lanes);
-  join_sum(partial.saturated, sample.saturated, lanes);
-  join_sum(partial.not_finite, block.not_finite + lane, lanes);
-  join_min(partial.pre.min, block.pre_min + lane, lanes);
-  join_max(partial.pre.max, block.pre_max + lane, lanes);
-  join_sum(partial.pre.sum, block.pre_sum + lane, lanes);
-  join_sum(partial.pre.sum_squares, block.pre_sum_squares + lane, lanes);
-  join_min(partial.out.min, block.out_min + lane, lanes);
-  join_max(partial.out.max, block.out_max + lane, lanes);
-  join_sum(partial.out.sum, block.out_sum + lane, lanes);
-  join_sum(partial.out.sum_squares, block.out_sum_squares + lane, lanes);
-  join_sum(partial.out_sum_abs, block.out_sum_abs + lane, lanes);
+  join_sum<kTarget>(partial.fired, sample.fired, count);
+  join_sum<kTarget>(partial.saturated, sample.saturated, count);
+  if (!xsimd::all(partial.not_finite == broadcast(0.0F))) {
+    float from[kLanes];
+    store(from, partial.not_finite);
+    for (std::int64_t i = 0; i < (kTarget == Target::FirstLanes ? count : kLanes); ++i)
+      block.not_finite[kTarget == Target::OneChannel ? lane : lane + i] += static_cast<std::int64_t>(from[i]);
+  }
+  join_moments<kTarget>(partial.pre, count, block.pre_min + lane, block.pre_max + lane, block.pre_sum + lane,
+                        block.pre_sum_squares + lane);
+  join_moments<kTarget>(partial.out, count, block.out_min + lane, block.out_max + lane, block.out_sum + lane,
+                        block.out_sum_squares + lane);
+  join_sum<kTarget>(partial.out_sum_abs, block.out_sum_abs + lane, count);
 }
 
 void finish_sample(const SampleCounts& sample, std::int64_t channels, std::int64_t positions,
                    StatisticsBlock& block, std::int64_t lane) {
   for (std::int64_t i = 0; i < channels; ++i) {
-    block.positions_fired[lane + i] += sample.fired[i];
-    block.positions_saturated[lane + i] += sample.saturated[i];
-    block.samples_fired[lane + i] += sample.fired[i] > 0 ? 1 : 0;
-    block.samples_saturated[lane + i] += positions > 0 && sample.saturated[i] == positions ? 1 : 0;
+    const auto fired = static_cast<std::int64_t>(sample.fired[i]);
+    const auto saturated = static_cast<std::int64_t>(sample.saturated[i]);
+    block.positions_fired[lane + i] += fired;
+    block.positions_saturated[lane + i] += saturated;
+    block.samples_fired[lane + i] += fired > 0 ? 1 : 0;
+    block.samples_saturated[lane + i] += positions > 0 && saturated == positions ? 1 : 0;
   }
 }
 
@@ -185,8 +260,8 @@ EMBER_INLINE std::int64_t smaller(std::int64_t a, std::int64_t b) { return a < b
 
 /// `channels` <= kLanes channels from column `first` of the source on.
 void accumulate_rows(const StatisticsSource& source, std::int64_t first, std::int64_t channels,
-                     const Activation& activation, const Rule& rule, StatisticsBlock& block,
-                     std::int64_t lane) {
+                     const Activation& activation, const Rule& rule, const FastClamp& clamped,
+                     StatisticsBlock& block, std::int64_t lane) {
   alignas(64) float pre[kChunk * kLanes];
   alignas(64) float out[kChunk * kLanes] = {};
   for (std::int64_t s = 0; s < source.samples; ++s) {
@@ -196,6 +271,13 @@ void accumulate_rows(const StatisticsSource& source, std::int64_t first, std::in
       for (std::int64_t p = 0; p < source.positions; p += kChunk) {
         const float* x = group + p * source.position_stride;
         const std::int64_t rows = smaller(kChunk, source.positions - p);
+        if (clamped.applies && channels == kLanes) {
+          Partial partial;
+          if (add_clamped({x, source.position_stride, nullptr, rows}, rule, clamped, partial)) {
+            flush<Target::EachLane>(partial, kLanes, block, lane, sample);
+            continue;
+          }
+        }
         apply_rows(activation, x, out, rows, channels, source.position_stride, kLanes,
                    source.first_channel + first);
         Chunk chunk = {x, source.position_stride, out, rows};
@@ -208,7 +290,7 @@ void accumulate_rows(const StatisticsSource& source, std::int64_t first, std::in
           chunk.stride = kLanes;
         }
         // Lanes beyond `channels` hold zeros, and flush() drops them.
-        flush(totals(chunk, kLanes, rule), {channels, 1}, block, lane, sample);
+        flush<Target::FirstLanes>(totals(chunk, kLanes, rule), channels, block, lane, sample);
       }
     }
     finish_sample(sample, channels, source.groups * source.positions, block, lane);
@@ -217,7 +299,7 @@ void accumulate_rows(const StatisticsSource& source, std::int64_t first, std::in
 
 /// One channel whose positions are contiguous.
 void accumulate_channel(const StatisticsSource& source, const Activation& activation, const Rule& rule,
-                        StatisticsBlock& block, std::int64_t lane) {
+                        const FastClamp& clamped, StatisticsBlock& block, std::int64_t lane) {
   alignas(64) float out[kChunk * kLanes] = {};
   for (std::int64_t s = 0; s < source.samples; ++s) {
     SampleCounts sample;
@@ -227,13 +309,22 @@ void accumulate_channel(const StatisticsSource& source, const Activation& activa
         const float* x = group + p;
         const std::int64_t n = smaller(kChunk * kLanes, source.positions - p);
         const std::int64_t rows = n / kLanes;
+        if (clamped.applies && rows * kLanes == n) {
+          Partial partial;
+          if (add_clamped({x, kLanes, nullptr, rows}, rule, clamped, partial)) {
+            flush<Target::OneChannel>(partial, kLanes, block, lane, sample);
+            continue;
+          }
+        }
         apply_channel(activation, x, out, n, source.first_channel);
-        if (rows > 0) flush(totals({x, kLanes, out, rows}, kLanes, rule), {kLanes, 0}, block, lane, sample);
+        if (rows > 0)
+          flush<Target::OneChannel>(totals({x, kLanes, out, rows}, kLanes, rule), kLanes, block, lane,
+                                    sample);
         if (rows * kLanes < n) {
           alignas(64) float last[kLanes];
           store(last, load_partial(x + rows * kLanes, n - rows * kLanes));
           const Chunk rest = {last, kLanes, out + rows * kLanes, 1};
-          flush(totals(rest, n - rows * kLanes, rule), {kLanes, 0}, block, lane, sample);
+          flush<Target::OneChannel>(totals(rest, n - rows * kLanes, rule), kLanes, block, lane, sample);
         }
       }
     }
@@ -244,12 +335,13 @@ void accumulate_channel(const StatisticsSource& source, const Activation& activa
 void accumulate(const StatisticsSource& source, const Activation& activation, const FiringRule& firing,
                 StatisticsBlock& block, int lane) {
   const Rule rule(firing);
+  const FastClamp clamped(activation, firing);
   if (source.channels == 1 && source.position_stride == 1) {
-    accumulate_channel(source, activation, rule, block, lane);
+    accumulate_channel(source, activation, rule, clamped, block, lane);
     return;
   }
   for (std::int64_t first = 0; first < source.channels; first += kLanes) {
-    accumulate_rows(source, first, smaller(kLanes, source.channels - first), activation, rule, block,
+    accumulate_rows(source, first, smaller(kLanes, source.channels - first), activation, rule, clamped, block,
                     lane + first);
   }
 }

@@ -117,11 +117,12 @@ std::vector<Kind> kinds(const std::vector<float>& slopes) {
           {{Silu, 1.0F}, "Silu"},
           {{Tanh}, "Tanh"},
           {{Clip, 0.0F, 6.0F}, "Relu6"},
+          {{Clip, 0.5F, 3.0F}, "Clip"},
           {{Clip, -1.0F, 1.0F}, "HardTanh"}};
 }
 
-/// Values around the corners of every activation, with a few that are not finite.
-std::vector<float> values(std::size_t count, std::uint64_t seed) {
+/// Values around the corners of every activation, unless `finite` with a few that are not.
+std::vector<float> values(std::size_t count, std::uint64_t seed, bool finite = false) {
   std::mt19937_64 generator(seed);
   std::vector<float> result(count);
   for (float& value : result) {
@@ -129,6 +130,7 @@ std::vector<float> values(std::size_t count, std::uint64_t seed) {
     value = static_cast<float>(static_cast<double>(bits >> 11) * 0x1p-53 * 24.0 - 12.0);
     if (bits % 61 == 0) value = 0.0F;
     if (bits % 67 == 0) value = 6.0F;
+    if (finite) continue;
     if (bits % 211 == 0) value = std::numeric_limits<float>::quiet_NaN();
     if (bits % 223 == 0) value = std::numeric_limits<float>::infinity();
     if (bits % 227 == 0) value = -std::numeric_limits<float>::infinity();
@@ -146,7 +148,9 @@ TEST_CASE("statistics of a channel per lane agree with a scalar count, on every 
       for (const int channels : {1, 3, 4, 5, 8, 13, 16}) {
         for (const std::int64_t positions : {1, 2, 63, 64, 65, 131}) {
           const std::int64_t stride = channels == 1 ? 5 : channels + 2;
-          const std::vector<float> data = values(static_cast<std::size_t>(3 * 2 * positions * stride), 7);
+          const bool finite = channels == 8 || channels == 16 || channels == 4;  // and 5 and 13 that are not
+          const std::vector<float> data =
+              values(static_cast<std::size_t>(3 * 2 * positions * stride), 7, finite);
           const StatisticsSource source{.data = data.data(),
                                         .samples = 3,
                                         .sample_stride = 2 * positions * stride,
@@ -174,8 +178,9 @@ TEST_CASE("statistics of contiguous positions agree with a scalar count, on ever
   const std::vector<float> slopes(48, 0.25F);
   for (const simd::Isa isa : simd::available_isas()) {
     for (const Kind& kind : kinds(slopes)) {
-      for (const std::int64_t positions : {1, 3, 7, 8, 9, 17, 127, 511, 512, 513, 2100}) {
-        const std::vector<float> data = values(static_cast<std::size_t>(3 * 2 * positions), 11);
+      for (const std::int64_t positions : {1, 3, 7, 8, 9, 16, 17, 127, 511, 512, 513, 2100, 4096}) {
+        const bool finite = positions % 16 == 0;
+        const std::vector<float> data = values(static_cast<std::size_t>(3 * 2 * positions), 11, finite);
         const StatisticsSource source{.data = data.data(),
                                       .samples = 3,
                                       .sample_stride = 2 * positions,
@@ -194,6 +199,31 @@ TEST_CASE("statistics of contiguous positions agree with a scalar count, on ever
         CHECK(wrong == "");
       }
     }
+  }
+}
+
+TEST_CASE("statistics of large finite values, whose squares are not, leave none out") {
+  std::vector<float> data(64 * 16, 1e30F);
+  data[5] = -2e30F;
+  const Activation relu{ActivationKind::Relu};
+  for (const simd::Isa isa : simd::available_isas()) {
+    const StatisticsSource source{.data = data.data(),
+                                  .samples = 1,
+                                  .sample_stride = 0,
+                                  .groups = 1,
+                                  .group_stride = 0,
+                                  .positions = 64,
+                                  .position_stride = 16,
+                                  .channels = 16,
+                                  .first_channel = 0};
+    StatisticsBlock block = fresh();
+    kernels::table(isa).statistics->accumulate(source, relu, {}, block, 0);
+    CHECK(block.positions_fired[5] == 63);
+    CHECK(block.positions_fired[6] == 64);
+    CHECK(block.not_finite[5] == 0);
+    CHECK(block.pre_min[5] == static_cast<double>(-2e30F));
+    CHECK(block.out_min[5] == 0.0);
+    CHECK(std::abs(block.out_sum[6] / 64e30 - 1.0) < 1e-5);
   }
 }
 

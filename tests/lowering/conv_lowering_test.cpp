@@ -103,6 +103,21 @@ TEST_CASE("Conv: sizes, strides, dilations and uneven padding") {
   }
 }
 
+TEST_CASE("Conv: few channels, whole windows and those that stick out on every side") {
+  for (const std::int64_t stride : {1, 2, 3}) {
+    check_conv({.x = {2, 3, 19, 23}, .w = {24, 3, 3, 3}, .strides = {stride, stride}, .pads = {1, 1, 1, 1}},
+               {"conv_few_channels"});
+    check_conv({.x = {1, 1, 21, 10}, .w = {9, 1, 10, 4}, .strides = {stride, 2}, .pads = {4, 1, 5, 1}},
+               {"conv_few_channels"});
+    check_conv({.x = {1, 2, 9, 30}, .w = {17, 2, 2, 3}, .strides = {1, stride}, .dilations = {3, 2}},
+               {"conv_few_channels"});
+  }
+  check_conv({.x = {1, 3, 4, 9, 11}, .w = {8, 3, 2, 3, 3}, .pads = {1, 1, 1, 0, 1, 1}},
+             {"conv_few_channels"});
+  // More taps than are listed.
+  check_conv({.x = {1, 7, 15, 15}, .w = {8, 7, 9, 9}, .pads = {4, 4, 4, 4}}, {"conv_few_channels"});
+}
+
 TEST_CASE("Conv: one to three spatial axes and automatic padding") {
   for (const std::string auto_pad : {"NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"}) {
     check_conv({.x = {2, 10, 31}, .w = {12, 10, 4}, .strides = {2}, .auto_pad = auto_pad}, {"conv_direct"});
