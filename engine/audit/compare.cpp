@@ -86,6 +86,32 @@ Matching match_layers(const std::vector<LayerReport>& before, const std::vector<
   return matching;
 }
 
+std::string kind(const LayerReport& layer) { return fmt::format("{} {}", layer.op, layer.channels.size()); }
+
+/// An exporter may write the same network with other operators *and* other names. When all that is left on
+/// both sides are the same kinds of layers in the same order, that is what happened; returns how many.
+std::size_t match_by_order(const std::vector<LayerReport>& before, const std::vector<LayerReport>& after,
+                           Matching& matching) {
+  std::map<std::size_t, std::string> places_before;
+  std::map<std::size_t, std::string> places_after;
+  std::vector<std::string> kinds_before;
+  std::vector<std::string> kinds_after;
+  const auto leave = [](std::size_t at, const LayerReport& layer, auto& places, auto& kinds) {
+    places[at] = std::to_string(kinds.size());
+    kinds.push_back(kind(layer));
+  };
+  for (std::size_t b = 0; b < before.size(); ++b) {
+    if (!matching.taken(b)) leave(b, before[b], places_before, kinds_before);
+  }
+  for (std::size_t a = 0; a < after.size(); ++a) {
+    if (matching.partner(a) == Matching::kNone) leave(a, after[a], places_after, kinds_after);
+  }
+  if (kinds_before != kinds_after) return 0;
+  matching.round([&](std::size_t b) { return places_before[b]; },
+                 [&](std::size_t a) { return places_after[a]; });
+  return kinds_before.size();
+}
+
 Matching match_channels(const LayerReport& before, const LayerReport& after) {
   Matching matching(before.channels.size(), after.channels.size());
   matching.round([&](std::size_t b) { return before.channels[b].fingerprint; },
@@ -220,7 +246,11 @@ AuditComparison compare(const AuditReport& before, const AuditReport& after) {
   comparison.before = compared(before);
   comparison.after = compared(after);
   comparison.notes = notes_of(before, after);
-  const Matching matching = match_layers(before.layers(), after.layers());
+  Matching matching = match_layers(before.layers(), after.layers());
+  if (const std::size_t n = match_by_order(before.layers(), after.layers(), matching); n > 0) {
+    comparison.notes.push_back(
+        fmt::format("{} layers are compared by their order: their structure and names differ", n));
+  }
   for (std::size_t a = 0; a < after.layers().size(); ++a) {
     const LayerReport& layer = after.layers()[a];
     if (matching.partner(a) != Matching::kNone) {

@@ -64,9 +64,10 @@ struct AuditComparison {
 };
 
 /// Compares two audits channel by channel. Layers are matched by their weights, by the structure that leads
-/// to them and then by name; channels by their weights, and where these changed, by index. So the
-/// comparison survives renaming, re-export, training on and the reordering of channels; after removing
-/// channels *and* training on nothing tells which channel was which, and they count as removed and added.
+/// to them, by name, and last by order, if that leaves none over; channels by their weights, and where these
+/// changed, by index. So the comparison survives renaming, re-export, training on and the reordering of
+/// channels; after removing channels *and* training on nothing tells which channel was which, and they count
+/// as removed and added.
 AuditComparison compare(const AuditReport& before, const AuditReport& after);
 
 /// As JSON (schema "ember-comparison-1"), and as text for a terminal.

@@ -179,6 +179,27 @@ TEST_CASE("twin layers are matched by weights, then by name") {
   CHECK(by_name.layers[0].changes.empty());
 }
 
+TEST_CASE("a network written with other operators and names is followed by the order of its layers") {
+  AuditReport before;
+  before.layer_reports = {
+      {.node = "a", .op = "Relu", .channels = {channel(0, Verdict::Silent, "1")}, .fingerprint = "x"},
+      {.node = "b", .op = "Relu", .channels = {channel(0, Verdict::Healthy, "2")}, .fingerprint = "y"}};
+  AuditReport after;
+  after.layer_reports = {
+      {.node = "c", .op = "Relu", .channels = {channel(0, Verdict::Silent, "3")}, .fingerprint = "u"},
+      {.node = "d", .op = "Relu", .channels = {channel(0, Verdict::Rare, "4")}, .fingerprint = "v"}};
+  const AuditComparison same = compare(before, after);
+  REQUIRE(same.layers.size() == 2);
+  CHECK(same.count(Change::NewlyUnhealthy) == 1);
+  CHECK(same.layers[1].before_node == "b");
+  REQUIRE(same.notes.size() == 1);
+  CHECK(same.notes[0].find("2 layers are compared by their order") != std::string::npos);
+  // One layer more: nothing says which is which.
+  after.layer_reports.push_back(after.layer_reports[0]);
+  CHECK(compare(before, after).layers.empty());
+  CHECK(compare(before, after).added.size() == 3);
+}
+
 TEST_CASE("other data, samples, confidence or instruction set are noted") {
   const AuditReport before = one_layer({channel(0, Verdict::Healthy)});
   AuditReport after = before;

@@ -94,6 +94,8 @@ TEST_CASE_FIXTURE(Shards, "merge: by and by, and with the gates of an audit") {
   CHECK(ember("merge ab.stats 2.stats --quiet --max-silent 0 --stats all.stats").status == 1);
   CHECK(ember("merge all.stats --quiet --baseline b.json --update-baseline").status == 0);
   CHECK(ember("merge all.stats --quiet --baseline b.json").status == 0);
+  // With the model and the data at hand, the merged statistics are a finished run, which only needs telling.
+  CHECK(audit("digits_mlp_high_lr", "--stats all.stats").out == audit("digits_mlp_high_lr", "").out);
   CHECK(ember("merge all.stats").out == audit("digits_mlp_high_lr", "--no-explain").out);
 }
 
