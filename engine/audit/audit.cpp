@@ -24,6 +24,8 @@
 #include "audit/feed.hpp"
 #include "audit/fingerprint.hpp"
 #include "audit/layer_links.hpp"
+#include "audit/prove.hpp"
+#include "audit/signs.hpp"
 #include "audit/statistics_data.hpp"
 #include "core/sha256.hpp"
 #include "ops/activation_pattern.hpp"
@@ -123,11 +125,19 @@ class Gatherer {
         pass(first);
       }
     }
+    find_dead_by_sign();
     if (!gathering_.file.empty() && !(resumed && first == range_.end)) save();
     return AuditStatistics(std::make_unique<StatisticsData>(std::move(data_)));
   }
 
  private:
+  void find_dead_by_sign() {
+    const Shape shape = feed_.shape();
+    const Shape one = feed_.open_batch() && shape.rank() > 1 ? shape.with(0, 1) : shape;
+    const auto dead = auditing::dead_by_sign(model_, {{feed_.input(), one}}, data_.layers);
+    for (std::size_t i = 0; i < dead.size(); ++i) data_.layers[i].dead_by_sign = dead[i];
+  }
+
   /// Fills in what makes two audits the same.
   void identify() {
     data_.model = model_.name();
@@ -266,6 +276,9 @@ void check(const AuditOptions& options) {
   require(options.samples >= 0, "the number of samples must not be negative");
   require(options.explain_samples >= 0, "the number of samples of an explanation must not be negative");
   require(options.batch >= 0, "the batch size must not be negative");
+  require(options.time_limit >= 0.0, "the time limit must not be negative");
+  require(!options.domain.has_value() || !options.domain_from_data,
+          "the domain is either given or the range of the data");
 }
 
 }  // namespace
@@ -283,6 +296,7 @@ AuditStatistics gather_statistics(const Model& model, Samples& samples, const Au
 
 AuditReport audit(const Model& model, Samples& samples, const AuditOptions& options) {
   AuditReport report = gather_statistics(model, samples, options).report();
+  auditing::prove(model, samples, options, report);
   if (options.explain) {
     explain(model, samples, report, {.samples = options.explain_samples, .threads = options.threads});
   }

@@ -19,6 +19,17 @@ const char* to_string(Verdict verdict) noexcept {
   return "healthy";
 }
 
+const char* to_string(Proof proof) noexcept {
+  switch (proof) {
+    case Proof::Sign: return "sign";
+    case Proof::Interval: return "interval";
+    case Proof::Substitution: return "substitution";
+    case Proof::Splitting: return "splitting";
+    case Proof::None: break;
+  }
+  return "none";
+}
+
 void ChannelStatistics::merge(const ChannelStatistics& other) {
   const bool has_moments = positions > not_finite;
   if (other.positions > other.not_finite) {

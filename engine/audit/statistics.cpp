@@ -1,6 +1,7 @@
 #include <ember/statistics.hpp>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include <fmt/format.h>
@@ -47,6 +48,12 @@ void judge_all(const StatisticsData& data, AuditReport& report) {
   for (std::size_t i = 0; i < data.layers.size(); ++i) {
     LayerReport& layer = report.layer_reports[i];
     judge(layer, data.layers[i].activation(), data.layers[i].network_output, standards);
+    for (const std::int64_t c : data.layers[i].dead_by_sign) {
+      ChannelReport& channel = layer.channels[static_cast<std::size_t>(c)];
+      if (channel.verdict != Verdict::Silent) continue;
+      channel.verdict = Verdict::ProvedDead;
+      channel.proof = Proof::Sign;
+    }
     unseen += std::ranges::count_if(layer.channels, [](const ChannelReport& channel) {
       return channel.statistics.not_finite >= channel.statistics.samples;
     });
@@ -114,6 +121,11 @@ void AuditStatistics::merge(const AuditStatistics& other) {
     data_->layers[i].totals.add(other.data_->layers[i].totals);
     data_->layers[i].batch_missing |= other.data_->layers[i].batch_missing;
     data_->layers[i].unwatchable |= other.data_->layers[i].unwatchable;
+    // What fired in neither part is in both lists.
+    std::vector<std::int64_t> both;
+    std::ranges::set_intersection(data_->layers[i].dead_by_sign, other.data_->layers[i].dead_by_sign,
+                                  std::back_inserter(both));
+    data_->layers[i].dead_by_sign = std::move(both);
   }
 }
 

@@ -50,6 +50,7 @@ struct LayerRecord {
   bool batch_missing = false;  ///< see ChannelWatch
   bool unwatchable = false;
   std::vector<std::string> channel_fingerprints;
+  std::vector<std::int64_t> dead_by_sign;  ///< of the channels that did not fire, see signs.hpp
   LayerTotals totals;
 
   /// `function` with its slopes in place.

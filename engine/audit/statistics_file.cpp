@@ -61,6 +61,7 @@ void archive_layer(Archive& archive, LayerRecord& layer) {
   archive.list(layer.slopes, sizeof(float), [&](float& slope) { archive(slope); });
   for (bool* flag : {&layer.network_output, &layer.batch_missing, &layer.unwatchable}) archive(*flag);
   archive.list(layer.channel_fingerprints, kLeastText, text);
+  archive.list(layer.dead_by_sign, sizeof(std::int64_t), [&](std::int64_t& channel) { archive(channel); });
   archive(layer.totals.samples);
   archive(layer.totals.positions);
   archive.list(layer.totals.channels, kLeastChannel,
@@ -97,6 +98,7 @@ bool plausible(const StatisticsData& data, const LayerRecord& layer) {
          std::ranges::all_of(layer.links.predecessors,
                              [&](std::int64_t i) { return i >= 0 && i < layers; }) &&
          layer.channel_fingerprints.size() == totals.channels.size() &&
+         std::ranges::all_of(layer.dead_by_sign, [&](std::int64_t c) { return c >= 0 && c < channels; }) &&
          (sloped ? slopes == 1 || slopes >= channels : slopes == 0) &&
          static_cast<std::int64_t>(layer.slopes.size()) >= slopes && totals.samples >= 0 &&
          totals.samples <= data.samples && totals.positions >= 0 &&

@@ -36,6 +36,10 @@ Json channel_json(const ChannelReport& channel) {
   if (channel.verdict == Verdict::Silent || channel.verdict == Verdict::Rare) {
     json["rate_bound"] = number(channel.rate_bound);
   }
+  if (channel.proof != Proof::None) json["proof"] = to_string(channel.proof);
+  if (std::isfinite(channel.bound_lower)) json["bound_lower"] = channel.bound_lower;
+  if (std::isfinite(channel.bound_upper)) json["bound_upper"] = channel.bound_upper;
+  if (channel.witness >= 0) json["witness"] = channel.witness;
   json["pre"] = moments(s.pre_min, s.pre_max, s.pre_sum, s.pre_sum_squares);
   json["out"] = moments(s.out_min, s.out_max, s.out_sum, s.out_sum_squares);
   json["out"]["sum_abs"] = number(s.out_sum_abs);
@@ -46,9 +50,28 @@ Json channel_json(const ChannelReport& channel) {
 template <class Counted>
 Json counts(const Counted& counted, std::int64_t channels) {
   Json json = {{"channels", channels}};
-  for (const Verdict verdict : {Verdict::Silent, Verdict::Rare, Verdict::Dormant, Verdict::Constant,
-                                Verdict::Saturated, Verdict::AlwaysOn, Verdict::Healthy}) {
+  for (const Verdict verdict :
+       {Verdict::ProvedDead, Verdict::Silent, Verdict::Refuted, Verdict::Rare, Verdict::Dormant,
+        Verdict::Constant, Verdict::Saturated, Verdict::AlwaysOn, Verdict::Healthy}) {
     json[to_string(verdict)] = counted.count(verdict);
+  }
+  return json;
+}
+
+Json proof_json(const AuditReport& report) {
+  const ProofReport& proof = *report.proof;
+  Json json = {{"domain", proof.domain},
+               {"from_data", proof.from_data},
+               {"seconds", number(proof.seconds)},
+               {"complete", proof.complete}};
+  json["lower"] = number(proof.lower);
+  json["upper"] = number(proof.upper);
+  json["samples_outside"] = proof.samples_outside;
+  json["channels_contradicted"] = proof.channels_contradicted;
+  json["witnesses"] = Json::array();
+  for (const Witness& witness : report.witnesses) {
+    json["witnesses"].push_back(
+        {{"node", witness.node}, {"channel", witness.channel}, {"value", number(witness.value)}});
   }
   return json;
 }
@@ -82,8 +105,9 @@ std::string to_json(const AuditReport& report) {
                {"explain_samples", report.explain_samples},
                {"findings", Json::array()},
                {"notes", report.notes},
-               {"summary", counts(report, report.channels())},
-               {"layers", Json::array()}};
+               {"summary", counts(report, report.channels())}};
+  if (report.proof) json["proof"] = proof_json(report);
+  json["layers"] = Json::array();
   for (const Finding& finding : report.findings) json["findings"].push_back(report::to_json(finding));
   for (const LayerReport& layer : report.layers()) json["layers"].push_back(layer_json(layer));
   // A name in a model may be anything; what is not UTF-8 is shown as a replacement character.

@@ -28,6 +28,14 @@ Verdict read_verdict(const JsonObject& from, const std::string& key) {
   from.refuse(key, fmt::format("is '{}', which is no verdict", name));
 }
 
+Proof read_proof_kind(const JsonObject& from, const std::string& key) {
+  const std::string name = from.text(key);
+  for (int i = 0; i <= static_cast<int>(Proof::Splitting); ++i) {
+    if (name == to_string(static_cast<Proof>(i))) return static_cast<Proof>(i);
+  }
+  from.refuse(key, fmt::format("is '{}', which is no kind of proof", name));
+}
+
 ChannelStatistics read_statistics(const JsonObject& from) {
   ChannelStatistics s;
   s.samples = from.count("samples");
@@ -57,6 +65,10 @@ ChannelReport read_channel(const JsonObject& from) {
   channel.index = from.count("index");
   if (from.has("fingerprint")) channel.fingerprint = from.text("fingerprint");
   channel.verdict = read_verdict(from, "verdict");
+  if (from.has("proof")) channel.proof = read_proof_kind(from, "proof");
+  if (from.has("bound_lower")) channel.bound_lower = from.number("bound_lower");
+  if (from.has("bound_upper")) channel.bound_upper = from.number("bound_upper");
+  if (from.has("witness")) channel.witness = from.count("witness");
   channel.statistics = read_statistics(from);
   channel.dormancy = from.number("dormancy");
   if (from.has("rate_bound")) channel.rate_bound = from.number("rate_bound");
@@ -84,6 +96,25 @@ LayerReport read_layer(const JsonObject& from) {
   return layer;
 }
 
+/// The witnesses' inputs are not part of a report: they stay empty.
+void read_proof(const JsonObject& from, AuditReport& report) {
+  ProofReport& proof = report.proof.emplace();
+  proof.domain = from.text("domain");
+  proof.from_data = from.flag("from_data");
+  proof.seconds = from.number("seconds");
+  proof.complete = from.flag("complete");
+  if (from.has("lower")) proof.lower = from.number("lower");
+  if (from.has("upper")) proof.upper = from.number("upper");
+  if (from.has("samples_outside")) proof.samples_outside = from.count("samples_outside");
+  if (from.has("channels_contradicted")) proof.channels_contradicted = from.count("channels_contradicted");
+  from.objects("witnesses", [&](const JsonObject& witness) {
+    report.witnesses.push_back({.node = witness.text("node"),
+                                .channel = witness.count("channel"),
+                                .input = {},
+                                .value = witness.number("value")});
+  });
+}
+
 AuditReport read_report(const JsonObject& from) {
   constexpr const char* kSchema = "ember-audit-1";
   const std::string schema = from.text("schema");
@@ -106,6 +137,7 @@ AuditReport read_report(const JsonObject& from) {
     });
   }
   report.notes = from.texts("notes");
+  if (from.has("proof")) read_proof(from.object("proof"), report);
   from.objects("layers", [&](const JsonObject& layer) {
     const auto place = static_cast<std::int64_t>(report.layer_reports.size());
     report.layer_reports.push_back(read_layer(layer));

@@ -26,7 +26,9 @@ struct Style {
   std::string_view fill;
   std::string_view color;
 };
-constexpr std::array<Style, 7> kStyles = {{{Verdict::Silent, "█", kRed},
+constexpr std::array<Style, 9> kStyles = {{{Verdict::ProvedDead, "█", kRed},
+                                           {Verdict::Silent, "█", kRed},
+                                           {Verdict::Refuted, "▓", kYellow},
                                            {Verdict::Rare, "▓", kYellow},
                                            {Verdict::Dormant, "▓", kYellow},
                                            {Verdict::Constant, "▒", kYellow},
@@ -42,6 +44,7 @@ class Writer {
   std::string write() {
     head();
     findings();
+    proof();
     layers();
     meanings();
     causes();
@@ -114,6 +117,42 @@ class Writer {
     if (left_out > 0) page_.item("-", 1, fmt::format("and {} more, see the JSON report", left_out));
   }
 
+  /// What was proved about which inputs.
+  void proof() {
+    if (!report_.proof && report_.count(Verdict::ProvedDead) == 0) return;
+    page_.line("");
+    if (!report_.proof) {
+      page_.paragraph(0, "What is proved here holds for any input whatever.");
+      return;
+    }
+    const ProofReport& proof = *report_.proof;
+    std::string text = fmt::format(
+        "Proofs and witnesses are about inputs from {:g} to {:g}, by {}{}.", proof.lower, proof.upper,
+        proof.domain,
+        proof.from_data ? ": the smallest and largest value of each input element in these samples. "
+                          "They say nothing about inputs beyond them"
+                        : "");
+    if (proof.samples_outside > 0) {
+      text += fmt::format(" {} of the samples lie outside", grouped(proof.samples_outside));
+      text += proof.channels_contradicted > 0 ? fmt::format(", and fire {} channels that cannot fire inside.",
+                                                            proof.channels_contradicted)
+                                              : ".";
+    }
+    std::int64_t always = 0;
+    for (const LayerReport& layer : report_.layers()) {
+      always += std::ranges::count_if(layer.channels, [](const ChannelReport& c) {
+        return c.verdict == Verdict::AlwaysOn && c.proof != Proof::None;
+      });
+    }
+    if (always > 0) text += fmt::format(" {} of those always on are proved to be.", grouped(always));
+    if (!proof.complete) {
+      text +=
+          fmt::format(" The time limit ended the search after {:.0f} s: more may be found with a longer one.",
+                      proof.seconds);
+    }
+    page_.paragraph(0, text);
+  }
+
   /// How bad a layer is: shares of its channels by verdict, worst verdict first.
   static std::array<double, kStyles.size()> shares(const LayerReport& layer) {
     std::array<double, kStyles.size()> result{};
@@ -140,8 +179,8 @@ class Writer {
   void write_layer(const LayerReport& layer, std::size_t name_width) {
     page_.item(fmt::format("{} {}", fitted(layer.node, name_width), bar(layer)),
                name_width + 3 + static_cast<std::size_t>(cells()), findings(layer));
-    for (const Verdict verdict :
-         {Verdict::Silent, Verdict::Rare, Verdict::Dormant, Verdict::Constant, Verdict::Saturated}) {
+    for (const Verdict verdict : {Verdict::ProvedDead, Verdict::Silent, Verdict::Refuted, Verdict::Rare,
+                                  Verdict::Dormant, Verdict::Constant, Verdict::Saturated}) {
       std::vector<std::int64_t> indices;
       for (const ChannelReport& channel : layer.channels) {
         if (channel.verdict == verdict) indices.push_back(channel.index);

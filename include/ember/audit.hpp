@@ -1,7 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
+#include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,9 +47,26 @@ struct ChannelStatistics {
   void merge(const ChannelStatistics& other);
 };
 
+/// How a verdict was shown to hold for every input of the domain, cheapest first.
+enum class Proof {
+  None,          ///< it rests on the samples
+  Sign,          ///< from signs and ranges alone: it holds for any input whatever
+  Interval,      ///< interval propagation
+  Substitution,  ///< linear bounds substituted back to the input (CROWN, DeepPoly)
+  Splitting,     ///< the same on the parts of the domain, split until every part was decided
+};
+/// "none", "sign", "interval", …
+const char* to_string(Proof proof) noexcept;
+
 struct ChannelReport {
   std::int64_t index = 0;
   Verdict verdict = Verdict::Healthy;
+  Proof proof = Proof::None;  ///< proved_dead and always_on: that it holds on the whole domain
+  /// Bounds of what the engine computes before the activation, at any position and for any input of the
+  /// domain, rounding included; infinite when not known.
+  double bound_lower = -std::numeric_limits<double>::infinity();
+  double bound_upper = std::numeric_limits<double>::infinity();
+  std::int64_t witness = -1;  ///< refuted: which of AuditReport::witnesses fires it
   ChannelStatistics statistics;
   double rate_bound = 0;    ///< silent and rare: upper bound of the firing rate per sample at the confidence
   double dormancy = 0;      ///< mean |output| over the layer's mean (ReDo score)
@@ -71,6 +91,33 @@ struct LayerReport {
   [[nodiscard]] std::int64_t count(Verdict verdict) const;
 };
 
+/// The inputs that proofs are about: every x with lower <= x <= upper, element by element.
+struct InputDomain {
+  Tensor lower, upper;  ///< float32, of one element or as many as one sample has
+  std::string source;   ///< for reports: the file's name
+  /// Reads the arrays "lower" and "upper" of an .npz file. Throws Error.
+  static InputDomain load(const std::filesystem::path& file);
+};
+
+/// An input of the domain that fires a channel which no sample fired.
+struct Witness {
+  std::string node;          ///< label of the activation's node
+  std::int64_t channel = 0;  ///< of its output
+  Tensor input;              ///< what the model's input takes, a batch of one
+  double value = 0;          ///< before the activation, where it is largest, as the engine computed it
+};
+
+/// What proofs were about and how far they came.
+struct ProofReport {
+  std::string domain;           ///< where it comes from: a file, or "the range of the data"; empty: any input
+  bool from_data = false;       ///< it is the range of each input element over the samples, and no more
+  double lower = 0, upper = 0;  ///< smallest and largest value of the domain
+  std::int64_t samples_outside = 0;        ///< samples with a value outside the domain
+  std::int64_t channels_contradicted = 0;  ///< cannot fire in the domain, but fire on samples outside it
+  double seconds = 0;
+  bool complete = true;  ///< false: the time limit ended the search
+};
+
 struct AuditOptions {
   std::int64_t samples = 0;  ///< how many to use, 0 = all
   std::int64_t batch = 0;    ///< 0 = the model's own batch, or chosen
@@ -80,6 +127,11 @@ struct AuditOptions {
   double dormant_tau = 0.0;          ///< dormant: ReDo score <= tau while it fires; 0 = only exact zero mean
   bool explain = true;               ///< seek the causes of unhealthy channels, see <ember/explain.hpp>
   std::int64_t explain_samples = 0;  ///< of which every counterfactual is a count; 0: chosen, 16 to 256
+  /// Turns on proofs about this domain, and the search for inputs in it that fire silent channels. Without a
+  /// domain only what holds for any input is proved.
+  std::optional<InputDomain> domain;
+  bool domain_from_data = false;  ///< the same with the range of each input element over the samples
+  double time_limit = 60.0;       ///< seconds for both; what is known by then is reported
   /// Called now and then with samples done and to do.
   std::function<void(std::int64_t done, std::int64_t total)> progress;
 };
@@ -98,6 +150,8 @@ class AuditReport {
   std::int64_t explain_samples = 0;  ///< samples on which counterfactuals were run; 0: no causes were sought
   std::vector<Finding> findings;     ///< said first: a dead network, dead layers, doubtful preprocessing
   std::vector<std::string> notes;    ///< what was not checked, and why
+  std::optional<ProofReport> proof;  ///< set when there was a domain
+  std::vector<Witness> witnesses;
   std::vector<LayerReport> layer_reports;
 
   [[nodiscard]] const std::vector<LayerReport>& layers() const noexcept { return layer_reports; }

@@ -19,7 +19,8 @@ AuditReport bundled(const std::string& name) {
 }
 
 std::int64_t silent(const AuditReport& report, std::size_t layer) {
-  return report.layers().at(layer).count(Verdict::Silent);
+  return report.layers().at(layer).count(Verdict::Silent) +
+         report.layers().at(layer).count(Verdict::ProvedDead);
 }
 
 }  // namespace

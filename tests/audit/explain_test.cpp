@@ -163,6 +163,11 @@ void set(Tensor& tensor, std::int64_t channel, double value) {
   tensor.data<float>()[static_cast<std::size_t>(channel)] = static_cast<float>(value);
 }
 
+/// What signs alone prove dead is no longer called silent.
+bool never_fired(const ChannelReport& channel) {
+  return channel.verdict == Verdict::Silent || channel.verdict == Verdict::ProvedDead;
+}
+
 /// Everything that reads the value reads it with its dead channels raised to the mean.
 Model raised(const Model& model, const std::string& value, const AuditReport& report, double mean) {
   graph::Graph graph = model.graph();
@@ -171,7 +176,7 @@ Model raised(const Model& model, const std::string& value, const AuditReport& re
   const auto channels = static_cast<std::int64_t>(layer.channels.size());
   Tensor constant(DataType::Float32, {1, channels, 1, 1});
   for (const ChannelReport& channel : layer.channels) {
-    if (channel.verdict == Verdict::Silent) set(constant, channel.index, mean);
+    if (never_fired(channel)) set(constant, channel.index, mean);
   }
   const std::vector<NodeId> readers = graph.users(id);
   graph::Node add;
@@ -252,7 +257,7 @@ TEST_CASE("each way to kill a channel is named, and its counterfactual is true w
     CAPTURE(death.layer);
     CAPTURE(death.channel);
     const ChannelReport& channel = channel_of(report, death.layer, death.channel);
-    CHECK(channel.verdict == Verdict::Silent);
+    CHECK(never_fired(channel));
     const Explanation& why = channel.explanation;
     CHECK(std::string(to_string(why.cause)) == to_string(death.cause));
     CHECK(why.remedy != Remedy::None);
@@ -273,7 +278,7 @@ TEST_CASE("each way to kill a channel is named, and its counterfactual is true w
   // Nothing is said of channels that live.
   for (const LayerReport& layer : report.layers()) {
     for (const ChannelReport& channel : layer.channels) {
-      const bool silent = channel.verdict == Verdict::Silent;
+      const bool silent = never_fired(channel);
       CHECK((channel.explanation.cause != Cause::None) == silent);
     }
   }

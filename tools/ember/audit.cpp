@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <cstddef>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -7,6 +9,7 @@
 #include <ember/audit.hpp>
 #include <ember/error.hpp>
 #include <ember/explain.hpp>
+#include <ember/npy.hpp>
 #include <ember/statistics.hpp>
 
 #include "options.hpp"
@@ -23,7 +26,7 @@ namespace ember::cli {
 namespace {
 
 struct AuditVerb {
-  std::string model, data, preprocess;
+  std::string model, data, preprocess, domain, witnesses;
   AuditOptions options;
   PreprocessOptions preprocessing;
   ShardOptions shards;
@@ -32,13 +35,14 @@ struct AuditVerb {
   int run(Ranks& ranks) {
     output.prepare();
     shards.prepare(ranks);
+    prepare_domain();
     if (shards.partial() && ranks.size() == 1 && output.wanted()) {
       throw Error(ErrorCode::InvalidArgument,
                   "a shard is part of an audit: there is no report of it to write",
                   {.cure = "give these options to 'ember merge', with the statistics of all shards"});
     }
     ranks.together([&] { open(); });
-    if (!shards.given()) return output.emit(watch());
+    if (!shards.given()) return emit(watch());
     std::optional<AuditStatistics> statistics;
     ranks.together([&] { statistics = gather(ranks); });
     if (ranks.size() > 1) {
@@ -57,6 +61,52 @@ struct AuditVerb {
   }
 
  private:
+  void prepare_domain() {
+    const bool given = !domain.empty() || options.domain_from_data;
+    if (!witnesses.empty() && !given) {
+      throw Error(ErrorCode::InvalidArgument, "--witnesses without a domain to look for them in",
+                  {.cure = "add --domain FILE.npz or --domain-from-data"});
+    }
+    if (given && shards.given()) {
+      throw Error(ErrorCode::InvalidArgument, "proofs are not shared among the parts of an audit",
+                  {.cure = "run the audit with a domain in one process"});
+    }
+    if (!domain.empty()) options.domain = InputDomain::load(domain);
+  }
+
+  /// Witnesses first: if a file cannot be written, nothing is printed.
+  int emit(const AuditReport& report) {
+    if (!witnesses.empty()) save_witnesses(report);
+    return output.emit(report);
+  }
+
+  /// The witnesses as samples of the model's input, and which channel each fires.
+  void save_witnesses(const AuditReport& report) const {
+    std::vector<float> values;
+    std::vector<std::int64_t> channels, layers;
+    std::vector<float> reached;
+    std::vector<std::int64_t> dims = {static_cast<std::int64_t>(report.witnesses.size())};
+    for (const Witness& witness : report.witnesses) {
+      const auto input = witness.input.data<float>();
+      values.insert(values.end(), input.begin(), input.end());
+      channels.push_back(witness.channel);
+      reached.push_back(static_cast<float>(witness.value));
+      const auto layer = std::ranges::find(report.layers(), witness.node, &LayerReport::node);
+      layers.push_back(layer - report.layers().begin());
+    }
+    if (!report.witnesses.empty()) {
+      const Shape& shape = report.witnesses.front().input.shape();
+      for (int axis = 1; axis < shape.rank(); ++axis) dims.push_back(shape[axis]);
+    }
+    std::map<std::string, Tensor> arrays;
+    const Shape count{dims[0]};
+    arrays.emplace(network_->inputs().front().name, Tensor(Shape(dims), values));
+    arrays.emplace("layer", Tensor(count, layers));
+    arrays.emplace("channel", Tensor(count, channels));
+    arrays.emplace("pre_activation", Tensor(count, reached));
+    save_npz(witnesses, arrays);
+  }
+
   void open() {
     const Preprocessing wanted = preprocessing.over(preprocess);
     network_ = Model::load(model);
@@ -123,6 +173,20 @@ void add_audit(CLI::App& app, Context& context) {
           "how many samples each counterfactual is run on (default: 16 to 256, by the cost of the network)")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40))
       ->option_text("N");
+  CLI::Option* domain =
+      verb->add_option("--domain", self->domain,
+                       "prove channels dead, or find inputs that fire them, among inputs between the arrays "
+                       "'lower' and 'upper' of this .npz (scalars, or shaped like the input)")
+          ->option_text("FILE.npz");
+  verb->add_flag("--domain-from-data", self->options.domain_from_data,
+                 "the same between the smallest and largest value of each input element in the data")
+      ->excludes(domain);
+  verb->add_option("--time-limit", self->options.time_limit,
+                   "seconds for proofs and witnesses; what is known by then is reported (default 60)")
+      ->option_text("S");
+  verb->add_option("--witnesses", self->witnesses,
+                   "write the inputs that fire channels silent on the data; they can be audited as --data")
+      ->option_text("FILE.npz");
   self->shards.add_to(*verb);
   self->output.add_to(*verb);
   add_example(

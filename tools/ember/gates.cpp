@@ -16,7 +16,8 @@ namespace {
 
 template <class Counted>  // a report or a layer
 std::int64_t silent_channels(const Counted& counted) {
-  return counted.count(Verdict::Silent) + counted.count(Verdict::ProvedDead);
+  return counted.count(Verdict::Silent) + counted.count(Verdict::ProvedDead) +
+         counted.count(Verdict::Refuted);
 }
 
 std::int64_t newly_unhealthy(const AuditComparison& comparison, const std::string& node) {

@@ -1,0 +1,121 @@
+#include "audit/rounding.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+
+namespace ember::auditing {
+
+namespace {
+
+/// Two passes of G (three terms), of Bᵀ and of Aᵀ (six terms each), with rounded coefficients, the product,
+/// storing what was transformed, and the bias.
+constexpr int kTransformRoundings = 2 * 4 + 2 * 7 + 2 * 7 + 4;
+
+/// Magnitudes of the matrices of F(m×m, 3×3). The points are those of kernels/winograd_transform.hpp.
+template <std::size_t kTile, std::size_t kOut>
+struct Transform {
+  std::array<std::array<double, 3>, kTile> filter;     ///< |G|
+  std::array<double, kTile> input;                     ///< row sums of |Bᵀ|
+  std::array<std::array<double, kTile>, kOut> output;  ///< |Aᵀ|
+};
+
+/// Points 0, ±1 and infinity.
+constexpr Transform<4, 2> kF2 = {.filter = {{{1, 0, 0}, {.5, .5, .5}, {.5, .5, .5}, {0, 0, 1}}},
+                                 .input = {2, 2, 2, 2},
+                                 .output = {{{1, 1, 1, 0}, {0, 1, 1, 1}}}};
+
+/// Points 0, ±p, ±q and infinity, p < q.
+constexpr Transform<6, 4> six_points(double p, double q) {
+  const double pp = p * p;
+  const double qq = q * q;
+  const double at_p = 2 * pp * (qq - pp);
+  const double at_q = 2 * qq * (qq - pp);
+  const double ends = pp * qq + pp + qq + 1;
+  return {.filter = {{{1 / (pp * qq), 0, 0},
+                      {1 / at_p, p / at_p, pp / at_p},
+                      {1 / at_p, p / at_p, pp / at_p},
+                      {1 / at_q, q / at_q, qq / at_q},
+                      {1 / at_q, q / at_q, qq / at_q},
+                      {0, 0, 1}}},
+          .input = {ends, (p + 1) * qq + p + 1, (p + 1) * qq + p + 1, (q + 1) * pp + q + 1,
+                    (q + 1) * pp + q + 1, ends},
+          .output = {{{1, 1, 1, 1, 1, 0},
+                      {0, p, p, q, q, 0},
+                      {0, pp, pp, qq, qq, 0},
+                      {0, p * pp, p * pp, q * qq, q * qq, 1}}}};
+}
+constexpr Transform<6, 4> kF4 = six_points(0.625, 1.5);
+
+/// The largest output of a tile for one filter and inputs of magnitude 1.
+template <std::size_t kTile, std::size_t kOut>
+double largest(const Transform<kTile, kOut>& t, const double* filter) {
+  std::array<std::array<double, kTile>, kTile> product{};
+  for (std::size_t p = 0; p < kTile; ++p) {
+    for (std::size_t q = 0; q < kTile; ++q) {
+      for (std::size_t i = 0; i < 3; ++i) {
+        for (std::size_t j = 0; j < 3; ++j)
+          product[p][q] += t.filter[p][i] * std::abs(filter[i * 3 + j]) * t.filter[q][j];
+      }
+      product[p][q] *= t.input[p] * t.input[q];
+    }
+  }
+  double worst = 0.0;
+  for (std::size_t i = 0; i < kOut; ++i) {
+    for (std::size_t j = 0; j < kOut; ++j) {
+      double sum = 0.0;
+      for (std::size_t p = 0; p < kTile; ++p) {
+        for (std::size_t q = 0; q < kTile; ++q) sum += t.output[i][p] * t.output[j][q] * product[p][q];
+      }
+      worst = std::max(worst, sum);
+    }
+  }
+  return worst;
+}
+
+}  // namespace
+
+bool may_be_transformed(const ops::ConvGeometry& geometry) {
+  const auto& axes = geometry.windows.axes;
+  return geometry.groups == 1 && axes[0].kernel == 1 && axes[0].input == 1 &&
+         std::ranges::all_of(axes.begin() + 1, axes.end(), [](const ops::WindowAxis& axis) {
+           return axis.kernel == 3 && axis.stride == 1 && axis.dilation == 1;
+         });
+}
+
+TransformedFilters transformed_filters(const ops::ConvGeometry& g, std::span<const double> weights) {
+  TransformedFilters result;
+  if (!may_be_transformed(g)) return result;
+  const auto filters = static_cast<std::size_t>(g.out_channels * g.in_per_group());
+  result.factors_.resize(filters);
+  for (std::size_t i = 0; i < filters; ++i) {
+    const double* filter = weights.data() + i * 9;
+    result.factors_[i] = std::max(largest(kF2, filter), largest(kF4, filter));
+  }
+  return result;
+}
+
+void TransformedFilters::add_error(const ops::ConvGeometry& g, std::span<const double> inputs,
+                                   std::span<double> error) const {
+  const auto channels = static_cast<std::size_t>(g.in_channels);
+  const auto plane = static_cast<std::size_t>(g.windows.inputs());
+  const auto positions = static_cast<std::size_t>(g.windows.outputs());
+  const double relative = gamma(static_cast<double>(g.in_channels + kTransformRoundings));
+  std::vector<double> peak(channels);
+  for (std::size_t n = 0; n < static_cast<std::size_t>(g.batch); ++n) {
+    for (std::size_t c = 0; c < channels; ++c) {
+      const auto values = inputs.subspan((n * channels + c) * plane, plane);
+      peak[c] = plane == 0 ? 0.0 : *std::ranges::max_element(values);
+    }
+    for (std::size_t m = 0; m < static_cast<std::size_t>(g.out_channels); ++m) {
+      double sum = 0.0;
+      for (std::size_t c = 0; c < channels; ++c) sum += factors_[m * channels + c] * peak[c];
+      const auto at = (n * static_cast<std::size_t>(g.out_channels) + m) * positions;
+      for (double& e : error.subspan(at, positions))
+        e += relative * sum + kFlush * 300.0 * static_cast<double>(channels);
+    }
+  }
+}
+
+}  // namespace ember::auditing

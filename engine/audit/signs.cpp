@@ -1,0 +1,110 @@
+#include "audit/signs.hpp"
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+
+#include "audit/bounds.hpp"
+#include "audit/claims.hpp"
+#include "audit/firing.hpp"
+#include "ops/activation_pattern.hpp"
+#include "runtime/session_impl.hpp"
+
+namespace ember::auditing {
+
+namespace {
+
+/// A silent channel and its elements before the activation.
+struct Candidate {
+  std::size_t layer;
+  std::int64_t channel;
+  int variable;
+  double threshold;
+  std::vector<std::int32_t> positions;
+};
+
+using Wanted = std::vector<std::vector<bool>>;  ///< by variable and element
+
+/// A sum may reach its activation through a bias that is added, or be reshaped: then it is wanted as well.
+void want_what_is_passed_on(const Formulas& formulas, Wanted& wanted) {
+  LinearRow row;
+  for (auto formula = formulas.all().rbegin(); formula != formulas.all().rend(); ++formula) {
+    const std::vector<bool>& here = wanted[static_cast<std::size_t>((*formula)->output)];
+    const LinearFormula* linear = (*formula)->linear();
+    if (here.empty() || linear == nullptr || linear->terms_per_row() > kFewTerms) continue;
+    for (std::size_t o = 0; o < here.size(); ++o) {
+      if (!here[o]) continue;
+      linear->row(static_cast<std::int64_t>(o), row);
+      for (const Term& term : row.terms) {
+        const int from = linear->inputs[static_cast<std::size_t>(term.input)];
+        std::vector<bool>& there = wanted[static_cast<std::size_t>(from)];
+        there.resize(static_cast<std::size_t>(formulas.variable(from).size()));
+        there[static_cast<std::size_t>(term.index)] = true;
+      }
+    }
+  }
+}
+
+bool any_silent(std::span<const LayerRecord> layers) {
+  return std::ranges::any_of(layers, [](const LayerRecord& layer) {
+    return std::ranges::any_of(layer.totals.channels,
+                               [](const ChannelTotals& channel) { return channel.samples_fired == 0; });
+  });
+}
+
+std::vector<Candidate> candidates_of(const Model& model, const Formulas& formulas,
+                                     std::span<const LayerRecord> layers) {
+  std::vector<Candidate> candidates;
+  const auto graph = runtime::optimized_graph(model);
+  for (const ops::ActivationPattern& pattern : ops::find_activations(*graph)) {
+    const std::string& value = graph->value(pattern.output).name;
+    const auto layer = std::ranges::find(layers, value, &LayerRecord::value);
+    const int variable = formulas.find(graph->value(pattern.input).name);
+    if (layer == layers.end() || variable < 0 || !formulas.variable(variable).known) continue;
+    const Shape& shape = formulas.variable(variable).shape;
+    const auto channels = static_cast<std::int64_t>(layer->totals.channels.size());
+    if (layer->channel_axis >= shape.rank() || shape[layer->channel_axis] != channels) continue;
+    for (std::int64_t c = 0; c < channels; ++c) {
+      const Firing firing = firing_of(pattern.function, c);
+      const bool silent = layer->totals.channels[static_cast<std::size_t>(c)].samples_fired == 0;
+      if (!silent || firing.nature != Nature::Rectifier) continue;
+      candidates.push_back({.layer = static_cast<std::size_t>(layer - layers.begin()),
+                            .channel = c,
+                            .variable = variable,
+                            .threshold = double{firing.rule.fired_above},
+                            .positions = channel_positions(shape, layer->channel_axis, c)});
+    }
+  }
+  return candidates;
+}
+
+}  // namespace
+
+std::vector<std::vector<std::int64_t>> dead_by_sign(const Model& model,
+                                                    const std::map<std::string, Shape>& input_shapes,
+                                                    std::span<const LayerRecord> layers) {
+  std::vector<std::vector<std::int64_t>> dead(layers.size());
+  if (!any_silent(layers)) return dead;
+  const Formulas formulas(model, input_shapes);
+  const std::vector<Candidate> candidates = candidates_of(model, formulas, layers);
+  if (candidates.empty()) return dead;
+  Wanted wanted(formulas.variables().size());
+  for (const Candidate& candidate : candidates) {
+    std::vector<bool>& here = wanted[static_cast<std::size_t>(candidate.variable)];
+    here.resize(static_cast<std::size_t>(formulas.variable(candidate.variable).size()));
+    for (const std::int32_t i : candidate.positions) here[static_cast<std::size_t>(i)] = true;
+  }
+  want_what_is_passed_on(formulas, wanted);
+  SerialParallel serial;
+  const AllBounds bounds = propagate_signs(formulas, wanted, serial);
+  for (const Candidate& candidate : candidates) {
+    const Bounds& x = bounds[static_cast<std::size_t>(candidate.variable)];
+    const bool never = std::ranges::all_of(candidate.positions, [&](std::int32_t i) {
+      return x.upper[static_cast<std::size_t>(i)] <= candidate.threshold;
+    });
+    if (never) dead[candidate.layer].push_back(candidate.channel);
+  }
+  return dead;
+}
+
+}  // namespace ember::auditing
