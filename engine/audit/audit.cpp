@@ -152,6 +152,7 @@ class Gatherer {
     data_.confidence = options_.confidence;
     data_.rare_below = options_.rare_below;
     data_.dormant_tau = options_.dormant_tau;
+    number_groups();
     data_.notes = unwatched(*graph_, patterns_);
     if (patterns_.empty()) data_.notes.emplace_back("the model has no activation that can be watched");
     for (const ActivationPattern& pattern : patterns_) data_.layers.push_back(record_of(*graph_, pattern));
@@ -160,6 +161,22 @@ class Gatherer {
       data_.layers[i].fingerprint = fingerprints_.layer(i);
       data_.layers[i].links = links[i];
     }
+  }
+
+  /// Numbers the groups in the order in which they appear.
+  void number_groups() {
+    if (options_.groups.empty()) return;
+    if (static_cast<std::int64_t>(options_.groups.size()) != samples_.count()) {
+      throw Error(ErrorCode::InvalidData,
+                  fmt::format("{} group labels for {} samples", options_.groups.size(), samples_.count()),
+                  {.tensor = samples_.description(), .cure = "give one label for each sample of the data"});
+    }
+    std::map<std::int64_t, std::int64_t> numbers;
+    for (const std::int64_t label : std::span(options_.groups).first(static_cast<std::size_t>(total_))) {
+      const auto next = static_cast<std::int64_t>(numbers.size());
+      data_.groups.push_back(numbers.emplace(label, next).first->second);
+    }
+    data_.group_count = static_cast<std::int64_t>(numbers.size());
   }
 
   /// Takes over what an interrupted run has left.
@@ -197,6 +214,7 @@ class Gatherer {
       watches_.push_back(std::make_unique<ChannelWatch>(
           pattern.function, !sloped && auditing::channels_last(*graph_, pattern.input), data_.segment,
           total_));
+      watches_.back()->set_groups(data_.groups);
       watches_.back()->restore(std::move(data_.layers[i].totals));
       probes.push_back({graph_->value(pattern.input).name, watches_.back().get()});
     }

@@ -1,6 +1,7 @@
 #include "audit/channel_watch.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <limits>
 #include <utility>
@@ -61,12 +62,17 @@ void ChannelWatch::grow(std::int64_t channels) {
   if (channels <= channels_) return;
   channels_ = channels;
   blocks_.resize(static_cast<std::size_t>((channels + kPerBlock - 1) / kPerBlock), empty_block());
+  firings_.resize(blocks_.size());
+  fired_.resize(static_cast<std::size_t>(channels));
   totals_.channels.resize(static_cast<std::size_t>(channels));
 }
 
 void ChannelWatch::restore(LayerTotals totals) {
   totals_ = std::move(totals);
   grow(static_cast<std::int64_t>(totals_.channels.size()));
+  for (std::size_t c = 0; c < fired_.size(); ++c) {
+    fired_[c] = static_cast<char>(totals_.channels[c].first_fired != ChannelTotals::kNever);
+  }
 }
 
 void ChannelWatch::cut(const Extents& extents) {
@@ -90,6 +96,40 @@ void ChannelWatch::close(std::int64_t block) {
     totals_.channels[static_cast<std::size_t>(c)].add(open, static_cast<std::size_t>(c - first));
   }
   open = empty_block();
+  std::vector<Firing>& firings = firings_[static_cast<std::size_t>(block)];
+  for (const Firing& firing : firings) {
+    const std::int64_t group = groups_.empty() ? -1 : groups_[static_cast<std::size_t>(firing.sample)];
+    totals_.channels[static_cast<std::size_t>(first + firing.lane)].note_fired(firing.sample, group);
+  }
+  firings.clear();
+}
+
+bool ChannelWatch::follows(std::int64_t block) const {
+  if (!groups_.empty()) return true;
+  const auto first = fired_.begin() + block * kPerBlock;
+  return std::find(first, first + std::min(kPerBlock, channels_ - block * kPerBlock), 0) !=
+         first + std::min(kPerBlock, channels_ - block * kPerBlock);
+}
+
+template <class Accumulate>
+void ChannelWatch::add_piece(const Piece& piece, std::int64_t block, const Accumulate& accumulate) {
+  const StatisticsBlock& open = blocks_[static_cast<std::size_t>(block)];
+  const std::int64_t channels = std::min(kPerBlock, channels_ - block * kPerBlock);
+  std::int64_t at = 0;
+  for (; at < piece.samples && follows(block); ++at) {
+    std::array<std::int64_t, kPerBlock> before;
+    std::copy_n(open.samples_fired, kPerBlock, before.begin());
+    accumulate(piece.begin + at, 1);
+    for (std::int64_t lane = 0; lane < channels; ++lane) {
+      char& fired = fired_[static_cast<std::size_t>(block * kPerBlock + lane)];
+      if (open.samples_fired[lane] == before[static_cast<std::size_t>(lane)]) continue;
+      if (groups_.empty() && fired != 0) continue;
+      fired = 1;
+      firings_[static_cast<std::size_t>(block)].push_back({lane, first_ + piece.begin + at});
+    }
+  }
+  if (at < piece.samples) accumulate(piece.begin + at, piece.samples - at);
+  if (piece.last) close(block);
 }
 
 void ChannelWatch::observe(const runtime::ProbeData& data) {
@@ -127,9 +167,9 @@ void ChannelWatch::accumulate_plain(const float* values, const Extents& extents,
   const std::int64_t tasks = (extents.channels + kPerBlock - 1) / kPerBlock;
   data.parallel.for_each(tasks, extents.samples * per_sample, [&](std::int64_t task, int) {
     for (const Piece& piece : pieces_) {
-      accumulate_plain(values + piece.begin * per_sample, piece.samples, extents, task,
-                       *data.kernels.statistics);
-      if (piece.last) close(task);
+      add_piece(piece, task, [&](std::int64_t begin, std::int64_t samples) {
+        accumulate_plain(values + begin * per_sample, samples, extents, task, *data.kernels.statistics);
+      });
     }
   });
 }
@@ -172,9 +212,10 @@ void ChannelWatch::accumulate_blocked(const float* values, const Extents& extent
   const std::int64_t tasks = (extents.channels + kPerBlock - 1) / kPerBlock;
   data.parallel.for_each(tasks, extents.samples * per_sample, [&](std::int64_t task, int) {
     for (const Piece& piece : pieces_) {
-      accumulate_blocked(values + piece.begin * per_sample, piece.samples, extents, task, width,
-                         *data.kernels.statistics);
-      if (piece.last) close(task);
+      add_piece(piece, task, [&](std::int64_t begin, std::int64_t samples) {
+        accumulate_blocked(values + begin * per_sample, samples, extents, task, width,
+                           *data.kernels.statistics);
+      });
     }
   });
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include <ember/audit.hpp>
@@ -21,6 +22,10 @@ class ChannelWatch final : public runtime::Probe {
   ChannelWatch(const kernels::Activation& activation, bool last_axis, std::int64_t segment = 1,
                std::int64_t end = 0)
       : activation_(activation), last_axis_(last_axis), segment_(segment), end_(end) {}
+
+  /// Which group each sample of the data is in, for LayerTotals::groups_fired; outlives the watch. Empty:
+  /// none.
+  void set_groups(std::span<const std::int64_t> groups) { groups_ = groups; }
 
   /// Continues from what an earlier watch has counted.
   void restore(LayerTotals totals);
@@ -56,7 +61,16 @@ class ChannelWatch final : public runtime::Probe {
     std::int64_t begin, samples;
     bool last;  ///< the segment ends with it
   };
+  /// A sample that fired a channel of a block for the first time, or in a group.
+  struct Firing {
+    std::int64_t lane, sample;
+  };
   [[nodiscard]] Extents split(const Shape& shape);
+  /// Single samples have to be told apart: some channel of the block has not fired yet, or there are groups.
+  [[nodiscard]] bool follows(std::int64_t block) const;
+  /// Adds a piece to a block by accumulate(first sample, samples), noting what fires.
+  template <class Accumulate>
+  void add_piece(const Piece& piece, std::int64_t block, const Accumulate& accumulate);
   void cut(const Extents& extents);
   void grow(std::int64_t channels);
   void close(std::int64_t block);
@@ -81,6 +95,9 @@ class ChannelWatch final : public runtime::Probe {
   std::vector<Piece> pieces_;
   std::int64_t open_samples_ = 0, open_positions_ = 0;  ///< of the segment begun, as are the blocks
   std::vector<kernels::StatisticsBlock> blocks_;
+  std::vector<std::vector<Firing>> firings_;  ///< by block, of the segment begun
+  std::vector<char> fired_;                   ///< by channel: has fired, the segment begun included
+  std::span<const std::int64_t> groups_;
   LayerTotals totals_;
   std::vector<float> plain_;  ///< a blocked value whose channels are not on axis 1, unblocked
 };

@@ -14,6 +14,15 @@ double mean_magnitude(const ChannelStatistics& s) {
   return finite > 0 ? s.out_sum_abs / static_cast<double>(finite) : 0.0;
 }
 
+/// What a rate is a share of: samples, or groups of them. A position that is not finite takes one away.
+std::int64_t trials_of(const ChannelStatistics& s) {
+  return std::max<std::int64_t>(0, (s.groups > 0 ? s.groups : s.samples) - s.not_finite);
+}
+
+std::int64_t trials_fired(const ChannelStatistics& s) {
+  return s.groups > 0 ? s.groups_fired : s.samples_fired;
+}
+
 bool acted_linearly(const ChannelStatistics& s, const Firing& firing) {
   if (s.positions_saturated > 0) return false;
   return (firing.linear_above && s.positions_fired == s.positions) ||
@@ -28,7 +37,7 @@ Verdict verdict_of(const ChannelReport& channel, const Firing& firing, bool netw
   const bool always_zero = s.out_min == 0.0 && s.out_max == 0.0;
   if (always_zero || (rectifier && s.samples_fired == 0)) return Verdict::Silent;
   if (rectifier &&
-      static_cast<double>(s.samples_fired) < standards.rare_below * static_cast<double>(trials)) {
+      static_cast<double>(trials_fired(s)) < standards.rare_below * static_cast<double>(trials)) {
     return Verdict::Rare;
   }
   if (!network_output && channel.dormancy <= standards.dormant_tau) return Verdict::Dormant;
@@ -47,13 +56,13 @@ void judge(LayerReport& layer, const kernels::Activation& activation, bool netwo
   const double alpha = standards.alpha / static_cast<double>(std::max<std::int64_t>(1, standards.channels));
   for (ChannelReport& channel : layer.channels) {
     const ChannelStatistics& s = channel.statistics;
-    const std::int64_t trials = std::max<std::int64_t>(0, s.samples - s.not_finite);
+    const std::int64_t trials = trials_of(s);
     channel.dormancy = mean_magnitude(s) / (layer_mean + 1e-9);
     channel.verdict =
         verdict_of(channel, firing_of(activation, channel.index), network_output, trials, standards);
     channel.rate_bound = 0.0;
     if (channel.verdict == Verdict::Silent) channel.rate_bound = upper_rate(0, trials, alpha);
-    if (channel.verdict == Verdict::Rare) channel.rate_bound = upper_rate(s.samples_fired, trials, alpha);
+    if (channel.verdict == Verdict::Rare) channel.rate_bound = upper_rate(trials_fired(s), trials, alpha);
   }
 }
 

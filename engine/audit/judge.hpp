@@ -18,7 +18,7 @@ struct Standards {
 /// Sets the verdict, rate bound and dormancy of every channel from its statistics. The first that holds:
 ///
 ///   silent     a Rectifier (see firing.hpp) that fired in no sample; or any output that was always 0
-///   rare       a Rectifier that fired in fewer than rare_below of the samples
+///   rare       a Rectifier that fired in fewer than rare_below of the samples (of their groups, if any)
 ///   dormant    mean |output| <= dormant_tau of the layer's mean; not asked of the network's own outputs
 ///   constant   the output was one and the same value, not 0, over two or more positions
 ///   saturated  flat (see firing.hpp) at every position of every sample

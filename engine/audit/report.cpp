@@ -38,6 +38,9 @@ void ChannelStatistics::merge(const ChannelStatistics& other) {
     out_min = has_moments ? std::min(out_min, other.out_min) : other.out_min;
     out_max = has_moments ? std::max(out_max, other.out_max) : other.out_max;
   }
+  if (other.first_fired >= 0) {
+    first_fired = first_fired < 0 ? other.first_fired : std::min(first_fired, other.first_fired);
+  }
   samples += other.samples;
   samples_fired += other.samples_fired;
   samples_saturated += other.samples_saturated;

@@ -8,6 +8,7 @@
 
 #include <ember/error.hpp>
 
+#include "audit/discovery.hpp"
 #include "audit/findings.hpp"
 #include "audit/judge.hpp"
 #include "audit/statistics_data.hpp"
@@ -18,7 +19,7 @@ namespace {
 
 using namespace auditing;
 
-LayerReport layer_of(const LayerRecord& record) {
+LayerReport layer_of(const LayerRecord& record, std::int64_t groups) {
   LayerReport layer;
   layer.node = record.node;
   layer.op = record.op;
@@ -32,14 +33,15 @@ LayerReport layer_of(const LayerRecord& record) {
   for (std::size_t c = 0; c < record.totals.channels.size(); ++c) {
     const auto index = static_cast<std::int64_t>(c);
     layer.channels.push_back({.index = index,
-                              .statistics = record.totals.statistics(index),
+                              .statistics = record.totals.statistics(index, groups),
                               .fingerprint = record.channel_fingerprints[c]});
   }
   return layer;
 }
 
 void judge_all(const StatisticsData& data, AuditReport& report) {
-  for (const LayerRecord& record : data.layers) report.layer_reports.push_back(layer_of(record));
+  for (const LayerRecord& record : data.layers)
+    report.layer_reports.push_back(layer_of(record, data.group_count));
   const Standards standards{.alpha = 1.0 - data.confidence,
                             .channels = report.channels(),
                             .rare_below = data.rare_below,
@@ -151,8 +153,10 @@ AuditReport AuditStatistics::report() const {
   report.samples = data_->samples;
   report.samples_not_finite = data_->samples_not_finite;
   report.confidence = data_->confidence;
+  report.groups = data_->group_count;
   report.notes = notes_of(*data_);
   judge_all(*data_, report);
+  report.discovery = discover(*data_);
   report.findings = layer_findings(report);
   return report;
 }

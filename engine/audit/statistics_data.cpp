@@ -1,6 +1,7 @@
 #include "audit/statistics_data.hpp"
 
 #include <algorithm>
+#include <bit>
 
 #include <fmt/format.h>
 
@@ -9,6 +10,9 @@
 namespace ember::auditing {
 
 void ChannelTotals::add(const ChannelTotals& other) {
+  first_fired = std::min(first_fired, other.first_fired);
+  groups_fired.resize(std::max(groups_fired.size(), other.groups_fired.size()));
+  for (std::size_t i = 0; i < other.groups_fired.size(); ++i) groups_fired[i] |= other.groups_fired[i];
   samples_fired += other.samples_fired;
   samples_saturated += other.samples_saturated;
   positions_fired += other.positions_fired;
@@ -42,17 +46,29 @@ void ChannelTotals::add(const kernels::StatisticsBlock& block, std::size_t lane)
   out_sum_abs.add(block.out_sum_abs[lane]);
 }
 
+void ChannelTotals::note_fired(std::int64_t sample, std::int64_t group) {
+  first_fired = std::min(first_fired, sample);
+  if (group < 0) return;
+  constexpr std::int64_t kBits = 64;
+  const auto word = static_cast<std::size_t>(group / kBits);
+  if (groups_fired.size() <= word) groups_fired.resize(word + 1);
+  groups_fired[word] |= std::uint64_t{1} << static_cast<unsigned>(group % kBits);
+}
+
 void LayerTotals::add(const LayerTotals& other) {
   samples += other.samples;
   positions += other.positions;
   for (std::size_t c = 0; c < channels.size(); ++c) channels[c].add(other.channels[c]);
 }
 
-ChannelStatistics LayerTotals::statistics(std::int64_t channel) const {
+ChannelStatistics LayerTotals::statistics(std::int64_t channel, std::int64_t groups) const {
   const ChannelTotals& totals = channels[static_cast<std::size_t>(channel)];
   ChannelStatistics s;
   s.samples = samples;
   s.samples_fired = totals.samples_fired;
+  s.first_fired = totals.first_fired == ChannelTotals::kNever ? -1 : totals.first_fired;
+  s.groups = groups;
+  for (const std::uint64_t word : totals.groups_fired) s.groups_fired += std::popcount(word);
   s.samples_saturated = totals.samples_saturated;
   s.positions = positions;
   s.positions_fired = totals.positions_fired;
@@ -112,6 +128,7 @@ void require_same_audit(const StatisticsData& a, const StatisticsData& b, const 
           "set EMBER_ISA to the same instruction set for every part");
   require(a.confidence == b.confidence && a.rare_below == b.rare_below && a.dormant_tau == b.dormant_tau,
           "an audit with another --confidence, --rare or --tau", "give every part the same options");
+  require(a.groups == b.groups, "other groups of samples", "give every part the same --groups");
   if (a.covered.empty() || b.covered.empty()) return;  // of an empty part nothing more is known
   const auto alike = [](const LayerRecord& one, const LayerRecord& other) {
     return one.totals.channels.size() == other.totals.channels.size() &&

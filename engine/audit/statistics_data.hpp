@@ -17,6 +17,11 @@ namespace ember::auditing {
 
 /// What has been seen of one channel. Adding is exact, hence associative and commutative.
 struct ChannelTotals {
+  static constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
+
+  std::int64_t first_fired = kNever;  ///< the first sample that fired it, counted from 0
+  /// With groups: one bit per group of the whole audit, set when a sample of it fired the channel.
+  std::vector<std::uint64_t> groups_fired;
   std::int64_t samples_fired = 0, samples_saturated = 0;
   std::int64_t positions_fired = 0, positions_saturated = 0;
   std::int64_t not_finite = 0;
@@ -26,6 +31,8 @@ struct ChannelTotals {
 
   void add(const ChannelTotals& other);
   void add(const kernels::StatisticsBlock& block, std::size_t lane);
+  /// Notes that a sample fired the channel; `group` -1: there are no groups.
+  void note_fired(std::int64_t sample, std::int64_t group);
 };
 
 /// What has been seen of one activation.
@@ -35,7 +42,8 @@ struct LayerTotals {
   std::vector<ChannelTotals> channels;
 
   void add(const LayerTotals& other);
-  [[nodiscard]] ChannelStatistics statistics(std::int64_t channel) const;
+  /// `groups`: how many the whole audit has, 0 for none.
+  [[nodiscard]] ChannelStatistics statistics(std::int64_t channel, std::int64_t groups = 0) const;
 };
 
 /// An activation: all that a report says of it and a judgement needs, without the model.
@@ -66,6 +74,9 @@ struct StatisticsData {
   std::int64_t segment = 1;  ///< samples that are summed one after the other, see segment_length()
   std::int64_t batch = 1;
   double confidence = 0.95, rare_below = 0.001, dormant_tau = 0.0;
+  /// For each sample the group it belongs to, numbered from 0 in the order of appearance; empty: none.
+  std::vector<std::int64_t> groups;
+  std::int64_t group_count = 0;
   std::vector<std::string> notes;    ///< what the model has that is not watched
   std::vector<SampleRange> covered;  ///< in order, apart from each other
   std::int64_t samples_not_finite = 0;

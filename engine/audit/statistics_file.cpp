@@ -28,6 +28,8 @@ constexpr std::size_t kDigest = 64;
 
 template <class Archive>
 void archive_channel(Archive& archive, ChannelTotals& channel) {
+  archive(channel.first_fired);
+  archive.list(channel.groups_fired, sizeof(std::uint64_t), [&](std::uint64_t& word) { archive(word); });
   archive(channel.samples_fired);
   archive(channel.samples_saturated);
   archive(channel.positions_fired);
@@ -79,6 +81,8 @@ void archive_all(Archive& archive, StatisticsData& data) {
   }
   for (std::int64_t* value : {&data.samples, &data.segment, &data.batch}) archive(*value);
   for (double* value : {&data.confidence, &data.rare_below, &data.dormant_tau}) archive(*value);
+  archive.list(data.groups, sizeof(std::int64_t), [&](std::int64_t& group) { archive(group); });
+  archive(data.group_count);
   archive.list(data.notes, kLeastText, [&](std::string& note) { archive(note); });
   archive.list(data.covered, sizeof(SampleRange), [&](SampleRange& range) {
     archive(range.first);
@@ -103,7 +107,9 @@ bool plausible(const StatisticsData& data, const LayerRecord& layer) {
          static_cast<std::int64_t>(layer.slopes.size()) >= slopes && totals.samples >= 0 &&
          totals.samples <= data.samples && totals.positions >= 0 &&
          std::ranges::all_of(totals.channels, [&](const ChannelTotals& c) {
-           return c.samples_fired >= 0 && c.samples_fired <= totals.samples && c.samples_saturated >= 0 &&
+           return (c.first_fired == ChannelTotals::kNever) == (c.samples_fired == 0) && c.first_fired >= 0 &&
+                  static_cast<std::int64_t>(c.groups_fired.size()) <= (data.group_count + 63) / 64 &&
+                  c.samples_fired >= 0 && c.samples_fired <= totals.samples && c.samples_saturated >= 0 &&
                   c.samples_saturated <= totals.samples && c.positions_fired >= 0 &&
                   c.positions_fired <= totals.positions && c.positions_saturated >= 0 &&
                   c.positions_saturated <= totals.positions && c.not_finite >= 0 &&
@@ -120,7 +126,13 @@ bool plausible(const StatisticsData& data) {
     if (range.first % data.segment != 0) return false;
     at = range.end;
   }
-  return data.samples > 0 && data.samples < kMost && data.confidence > 0 && data.confidence < 1 &&
+  const auto known_group = [&](std::int64_t group) { return group >= 0 && group < data.group_count; };
+  const bool groups_fit = data.groups.empty()
+                              ? data.group_count == 0
+                              : static_cast<std::int64_t>(data.groups.size()) == data.samples &&
+                                    std::ranges::all_of(data.groups, known_group);
+  return groups_fit && data.samples > 0 && data.samples < kMost && data.confidence > 0 &&
+         data.confidence < 1 &&
          std::ranges::all_of(data.layers, [&](const LayerRecord& layer) { return plausible(data, layer); });
 }
 

@@ -27,6 +27,7 @@ Json channel_json(const ChannelReport& channel) {
                {"verdict", to_string(channel.verdict)},
                {"samples", s.samples},
                {"samples_fired", s.samples_fired},
+               {"first_fired", s.first_fired < 0 ? Json(nullptr) : Json(s.first_fired)},
                {"samples_saturated", s.samples_saturated},
                {"positions", s.positions},
                {"positions_fired", s.positions_fired},
@@ -40,10 +41,30 @@ Json channel_json(const ChannelReport& channel) {
   if (std::isfinite(channel.bound_lower)) json["bound_lower"] = channel.bound_lower;
   if (std::isfinite(channel.bound_upper)) json["bound_upper"] = channel.bound_upper;
   if (channel.witness >= 0) json["witness"] = channel.witness;
+  if (s.groups > 0) {
+    json["groups"] = s.groups;
+    json["groups_fired"] = s.groups_fired;
+  }
   json["pre"] = moments(s.pre_min, s.pre_max, s.pre_sum, s.pre_sum_squares);
   json["out"] = moments(s.out_min, s.out_max, s.out_sum, s.out_sum_squares);
   json["out"]["sum_abs"] = number(s.out_sum_abs);
   if (channel.explanation.cause != Cause::None) json["cause"] = report::to_json(channel.explanation);
+  return json;
+}
+
+Json discovery_json(const Discovery& discovery) {
+  Json json = {{"trial", discovery.by_group ? "group" : "sample"},
+               {"trials", discovery.trials},
+               {"channels", discovery.channels},
+               {"fired", discovery.fired},
+               {"fired_once", discovery.fired_once},
+               {"fired_twice", discovery.fired_twice},
+               {"expected_next", number(discovery.expected_next)},
+               {"still_to_wake", number(discovery.still_to_wake)},
+               {"curve", Json::array()}};
+  for (const Discovery::Point& point : discovery.curve) {
+    json["curve"].push_back({{"trials", point.trials}, {"fired", point.fired}});
+  }
   return json;
 }
 
@@ -102,6 +123,8 @@ std::string to_json(const AuditReport& report) {
                {"samples", report.samples},
                {"samples_not_finite", report.samples_not_finite},
                {"confidence", report.confidence},
+               {"groups", report.groups},
+               {"discovery", discovery_json(report.discovery)},
                {"explain_samples", report.explain_samples},
                {"findings", Json::array()},
                {"notes", report.notes},

@@ -1,3 +1,4 @@
+#include <cmath>
 #include <string>
 #include <utility>
 
@@ -40,6 +41,14 @@ ChannelStatistics read_statistics(const JsonObject& from) {
   ChannelStatistics s;
   s.samples = from.count("samples");
   s.samples_fired = from.count("samples_fired");
+  if (from.has("first_fired")) {
+    const double first = from.number("first_fired");
+    s.first_fired = std::isnan(first) ? -1 : from.count("first_fired");
+  }
+  if (from.has("groups")) {
+    s.groups = from.count("groups");
+    s.groups_fired = from.count("groups_fired");
+  }
   s.samples_saturated = from.count("samples_saturated");
   s.positions = from.count("positions");
   s.positions_fired = from.count("positions_fired");
@@ -58,6 +67,22 @@ ChannelStatistics read_statistics(const JsonObject& from) {
   s.out_sum_squares = out.number("sum_squares");
   s.out_sum_abs = out.number("sum_abs");
   return s;
+}
+
+Discovery read_discovery(const JsonObject& from) {
+  Discovery discovery;
+  discovery.by_group = from.text("trial") == "group";
+  discovery.trials = from.count("trials");
+  discovery.channels = from.count("channels");
+  discovery.fired = from.count("fired");
+  discovery.fired_once = from.count("fired_once");
+  discovery.fired_twice = from.count("fired_twice");
+  discovery.expected_next = from.number("expected_next");
+  discovery.still_to_wake = from.number("still_to_wake");
+  from.objects("curve", [&](const JsonObject& point) {
+    discovery.curve.push_back({point.count("trials"), point.count("fired")});
+  });
+  return discovery;
 }
 
 ChannelReport read_channel(const JsonObject& from) {
@@ -130,6 +155,8 @@ AuditReport read_report(const JsonObject& from) {
   report.samples = from.count("samples");
   report.samples_not_finite = from.count("samples_not_finite");
   report.confidence = from.number("confidence");
+  if (from.has("groups")) report.groups = from.count("groups");
+  if (from.has("discovery")) report.discovery = read_discovery(from.object("discovery"));
   if (from.has("explain_samples")) report.explain_samples = from.count("explain_samples");
   if (from.has("findings")) {
     from.objects("findings", [&](const JsonObject& finding) {

@@ -35,6 +35,9 @@ const char* to_string(Verdict verdict) noexcept;
 struct ChannelStatistics {
   std::int64_t samples = 0;            ///< seen
   std::int64_t samples_fired = 0;      ///< fired at one position at least
+  std::int64_t first_fired = -1;       ///< the first sample that fired it, counted from 0; -1: none
+  std::int64_t groups = 0;             ///< of samples, see AuditOptions::groups; 0: there are none
+  std::int64_t groups_fired = 0;       ///< with a sample that fired it
   std::int64_t samples_saturated = 0;  ///< saturated at every position
   std::int64_t positions = 0;
   std::int64_t positions_fired = 0;
@@ -118,13 +121,39 @@ struct ProofReport {
   bool complete = true;  ///< false: the time limit ended the search
 };
 
+/// How the channels of a network woke up as the samples came, which tells whether there were enough of them.
+/// The trial is a sample, or a group of samples where there are groups; trials count in the order in which
+/// they first appear in the data. Only channels that can be silent are counted (Relu and the like).
+struct Discovery {
+  /// How many channels had fired after so many trials.
+  struct Point {
+    std::int64_t trials = 0;
+    std::int64_t fired = 0;
+  };
+  bool by_group = false;
+  std::int64_t trials = 0;
+  std::int64_t channels = 0;
+  std::int64_t fired = 0;        ///< channels that fired at all
+  std::int64_t fired_once = 0;   ///< in exactly one trial
+  std::int64_t fired_twice = 0;  ///< in exactly two
+  double expected_next =
+      0;  ///< channels that one more trial is expected to wake: fired_once / trials (Good–Turing)
+  /// Lower bound of the channels that trials of this kind would still wake, were there ever so many:
+  /// f1 (f1 − 1) / (2 (f2 + 1)), and no more than have not fired (Chao 1984, bias-corrected).
+  double still_to_wake = 0;
+  std::vector<Point> curve;  ///< at 1, 2, 3, 5, 7, 10, 20, … trials and at the last
+};
+
 struct AuditOptions {
   std::int64_t samples = 0;  ///< how many to use, 0 = all
   std::int64_t batch = 0;    ///< 0 = the model's own batch, or chosen
   int threads = 1;
-  double confidence = 0.95;          ///< of every rate bound, jointly over all channels (Bonferroni)
-  double rare_below = 0.001;         ///< rare: fires in fewer than this share of the samples
-  double dormant_tau = 0.0;          ///< dormant: ReDo score <= tau while it fires; 0 = only exact zero mean
+  double confidence = 0.95;   ///< of every rate bound, jointly over all channels (Bonferroni)
+  double rare_below = 0.001;  ///< rare: fires in fewer than this share of the samples
+  double dormant_tau = 0.0;   ///< dormant: ReDo score <= tau while it fires; 0 = only exact zero mean
+  /// The group of each sample (any numbers), such as the video that a frame is from; then the group is the
+  /// trial, and rate bounds and 'rare' count groups. One entry per sample of the data; empty: no groups.
+  std::vector<std::int64_t> groups;
   bool explain = true;               ///< seek the causes of unhealthy channels, see <ember/explain.hpp>
   std::int64_t explain_samples = 0;  ///< of which every counterfactual is a count; 0: chosen, 16 to 256
   /// Turns on proofs about this domain, and the search for inputs in it that fire silent channels. Without a
@@ -147,6 +176,8 @@ class AuditReport {
   std::int64_t samples_not_finite =
       0;  ///< samples with NaN or infinity in the input (they were run, not dropped)
   double confidence = 0.95;
+  std::int64_t groups = 0;  ///< that the samples fall into; 0: each sample is a trial of its own
+  Discovery discovery;
   std::int64_t explain_samples = 0;  ///< samples on which counterfactuals were run; 0: no causes were sought
   std::vector<Finding> findings;     ///< said first: a dead network, dead layers, doubtful preprocessing
   std::vector<std::string> notes;    ///< what was not checked, and why

@@ -126,3 +126,35 @@ TEST_CASE_FIXTURE(Audit, "audit: bad data and bad usage are refused, and nothing
   refuse("--data x.npy --samples 0", {"--samples"});
   refuse("--data x.npy --colour RGB", {"--colour"});
 }
+
+TEST_CASE_FIXTURE(Audit, "audit: several models are checkpoints, followed; they make no single report") {
+  const std::string steps =
+      kModels + "digits_mlp_high_lr_step008.onnx " + kModels + "digits_mlp_high_lr_step016.onnx ";
+  const Outcome outcome = ember("audit " + steps + kDigits + " --json life.json");
+  CHECK_MESSAGE(outcome.status == 0, outcome.err);
+  CHECK(contains(outcome.out, "between checkpoints 0 and 1"));
+  const auto json = nlohmann::json::parse(file_text(folder / "life.json"));
+  CHECK(json["checkpoints"].size() == 2);
+  for (const auto& death : json["deaths"]) CHECK(death["first_silent"].get<int>() <= 1);
+  for (const char* wrong : {"--max-silent 0", "--sarif s.sarif", "--shard 1/2 --stats s.stats"}) {
+    CAPTURE(wrong);
+    CHECK(ember("audit " + steps + kDigits + " " + wrong).status == 2);
+  }
+  CHECK(ember("audit " + steps + kModels + "digits_cnn.onnx" + kDigits).status == 2);
+}
+
+TEST_CASE_FIXTURE(Audit, "audit: groups are the trials; labels that do not fit are refused") {
+  Tensor groups(DataType::Int64, {1347});
+  for (std::size_t i = 0; i < 1347; ++i) groups.data<std::int64_t>()[i] = static_cast<std::int64_t>(i / 10);
+  save_npy(folder / "g.npy", groups.view());
+  const Outcome outcome =
+      bundled("digits_cnn_dead_bias", "--groups g.npy --no-explain --quiet --json r.json");
+  CHECK_MESSAGE(outcome.status == 0, outcome.err);
+  const auto json = nlohmann::json::parse(file_text(folder / "r.json"));
+  CHECK(json["groups"] == 135);
+  CHECK(json["discovery"]["trial"] == "group");
+  CHECK(json["layers"][5]["channels"][0]["groups_fired"] == 0);
+  CHECK(json["explain_samples"] == 0);
+  save_npy(folder / "short.npy", Tensor(DataType::Int64, {3}).view());
+  CHECK(contains(bundled("digits_cnn", "--groups short.npy").err, "3 group labels for 1347 samples"));
+}

@@ -7,8 +7,10 @@
 #include <vector>
 
 #include <ember/audit.hpp>
+#include <ember/checkpoints.hpp>
 #include <ember/error.hpp>
 #include <ember/explain.hpp>
+#include <ember/labels.hpp>
 #include <ember/npy.hpp>
 #include <ember/statistics.hpp>
 
@@ -26,7 +28,8 @@ namespace ember::cli {
 namespace {
 
 struct AuditVerb {
-  std::string model, data, preprocess, domain, witnesses;
+  std::vector<std::string> models;
+  std::string data, preprocess, groups, domain, witnesses;
   AuditOptions options;
   PreprocessOptions preprocessing;
   ShardOptions shards;
@@ -36,6 +39,7 @@ struct AuditVerb {
     output.prepare();
     shards.prepare(ranks);
     prepare_domain();
+    if (models.size() > 1) return follow_checkpoints(ranks);
     if (shards.partial() && ranks.size() == 1 && output.wanted()) {
       throw Error(ErrorCode::InvalidArgument,
                   "a shard is part of an audit: there is no report of it to write",
@@ -109,9 +113,28 @@ struct AuditVerb {
 
   void open() {
     const Preprocessing wanted = preprocessing.over(preprocess);
-    network_ = Model::load(model);
+    network_ = Model::load(models.front());
     const std::vector<ValueInfo> inputs = network_->inputs();
+    if (!groups.empty()) options.groups = load_labels(groups, "groups");
     samples_ = open_samples(data, wanted, inputs.empty() ? std::string() : inputs.front().name);
+  }
+
+  /// Several models are one network in training.
+  int follow_checkpoints(const Ranks& ranks) {
+    if (shards.given() || ranks.size() > 1 || output.judges() || !witnesses.empty()) {
+      throw Error(ErrorCode::InvalidArgument,
+                  "checkpoints are followed in one run, and make no single report",
+                  {.cure = "audit one checkpoint for shards, gates, witnesses, SARIF and JUnit"});
+    }
+    open();
+    std::vector<Model> checkpoints = {*network_};
+    for (std::size_t i = 1; i < models.size(); ++i) checkpoints.push_back(Model::load(models[i]));
+    Progress progress("auditing");
+    AuditOptions shown = options;
+    if (!output.quiet()) {
+      shown.progress = [&](std::int64_t done, std::int64_t total) { progress.update(done, total); };
+    }
+    return output.emit(follow(checkpoints, *samples_, shown));
   }
 
   AuditReport watch() {
@@ -150,7 +173,12 @@ struct AuditVerb {
 void add_audit(CLI::App& app, Context& context) {
   CLI::App* verb = app.add_subcommand("audit", "find channels that never fire, on data");
   auto self = std::make_shared<AuditVerb>();
-  add_model(*verb, self->model);
+  verb->add_option(
+          "MODEL", self->models,
+          "the network, an ONNX file; several: its checkpoints in training, whose channels are followed")
+      ->required()
+      ->expected(1, 1000)
+      ->option_text(" ...");
   add_data(*verb, self->data, self->preprocess);
   verb->get_option("--data")->required();
   self->preprocessing.add_to(*verb);
@@ -166,6 +194,11 @@ void add_audit(CLI::App& app, Context& context) {
   verb->add_option("--tau", self->options.dormant_tau,
                    "a channel is dormant when its mean is at most this part of its layer's (default 0)")
       ->option_text("T");
+  verb->add_option(
+          "--groups", self->groups,
+          ".npy or .npz (array groups): a whole number per sample, such as the video a frame is from; "
+          "then the group is the trial, not the sample")
+      ->option_text("FILE");
   verb->add_flag("--explain,!--no-explain", self->options.explain,
                  "seek the cause of each unhealthy channel by running counterfactuals (default: yes)");
   verb->add_option(
@@ -191,7 +224,8 @@ void add_audit(CLI::App& app, Context& context) {
   self->output.add_to(*verb);
   add_example(
       *verb,
-      "ember audit models/digits_mlp_high_lr.onnx --data models/digits_calibration.npz --max-silent 0");
+      "ember audit models/digits_mlp_high_lr_step0*.onnx --data models/digits_calibration.npz\n"
+      "  ember audit models/digits_mlp_high_lr.onnx --data models/digits_calibration.npz --max-silent 0");
   verb->callback([self, &context] { context.status = self->run(context.ranks); });
 }
 

@@ -26,6 +26,12 @@ int ReportOutput::emit(const AuditReport& report) {
   return gates_.failures().empty() ? kSuccess : kGateFailed;
 }
 
+int ReportOutput::emit(const Checkpoints& checkpoints) {
+  if (json_.given()) json_.emit_text(to_json(checkpoints));
+  if (!json_.on_output() && !quiet_) put(to_text(checkpoints, text_options()));
+  return kSuccess;
+}
+
 TextReportOptions text_options() { return {.width = output_width(), .color = wants_color()}; }
 
 }  // namespace ember::cli

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include <ember/audit.hpp>
+#include <ember/checkpoints.hpp>
 
 #include "gates.hpp"
 #include "options.hpp"
@@ -18,10 +19,13 @@ class ReportOutput {
   void prepare() { gates_.prepare(); }
   /// Something was asked for that takes a whole report.
   [[nodiscard]] bool wanted() const { return json_.given() || files_.given() || gates_.given(); }
+  /// Something was asked for that takes the report of one network.
+  [[nodiscard]] bool judges() const { return files_.given() || gates_.given(); }
   [[nodiscard]] bool quiet() const noexcept { return quiet_; }
 
   /// Writes and prints; returns the exit status. Throws Error (Io).
   int emit(const AuditReport& report);
+  int emit(const Checkpoints& checkpoints);
 
  private:
   JsonOption json_;
