@@ -6,7 +6,9 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <memory>
 #include <system_error>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -31,12 +33,28 @@ OutputFile::OutputFile(const fs::path& file) : name_(file.string()) {
   open_temporary(target_);
 }
 
+namespace {
+
+constexpr int kAttempts = 1000;  ///< at a name that nobody has yet
+
+}  // namespace
+
+fs::path OutputFile::temporary_name(int attempt) const {
+  return target_.parent_path() /
+         fmt::format(".{}.{}.{}.partial", target_.filename().string(), ::getpid(), attempt);
+}
+
 void OutputFile::open_temporary(const fs::path& target) {
+#ifdef O_TMPFILE
+  const fs::path folder = target.parent_path().empty() ? fs::path(".") : target.parent_path();
+  // Without /proc the file could not be named afterwards.
+  if (::access("/proc/self/fd", X_OK) == 0)
+    descriptor_ = ::open(folder.c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+  unnamed_ = descriptor_ >= 0;
+#endif
   // O_EXCL makes a taken name an error, so that the number needs no luck, only attempts.
-  constexpr int kAttempts = 1000;
   for (int attempt = 0; attempt < kAttempts && descriptor_ < 0; ++attempt) {
-    temporary_ = target.parent_path() /
-                 fmt::format(".{}.{}.{}.partial", target.filename().string(), ::getpid(), attempt);
+    temporary_ = temporary_name(attempt);
     descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (descriptor_ < 0 && errno != EEXIST) break;
   }
@@ -68,12 +86,27 @@ void OutputFile::write(std::span<const std::byte> bytes) {
   }
 }
 
+/// A link cannot replace a file, a rename can: the file has another name for a moment.
+void OutputFile::give_name() {
+  const std::string link = fmt::format("/proc/self/fd/{}", descriptor_);
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    temporary_ = temporary_name(attempt);
+    if (::linkat(AT_FDCWD, link.c_str(), AT_FDCWD, temporary_.c_str(), AT_SYMLINK_FOLLOW) == 0) return;
+    if (errno != EEXIST) break;
+  }
+  const int error = errno;
+  temporary_.clear();
+  discard();
+  fail("create", error);
+}
+
 void OutputFile::commit() {
-  if (!temporary_.empty() && ::fsync(descriptor_) != 0) {
+  if ((unnamed_ || !temporary_.empty()) && ::fsync(descriptor_) != 0) {
     const int error = errno;
     discard();
     fail("write", error);
   }
+  if (unnamed_) give_name();
   const int descriptor = descriptor_;
   descriptor_ = -1;
   if (::close(descriptor) != 0 && errno != EINTR) {
@@ -110,6 +143,13 @@ void write_file(const fs::path& file, std::span<const std::byte> bytes) {
   OutputFile output(file);
   output.write(bytes);
   output.commit();
+}
+
+void write_files(std::span<const FileContent> files) {
+  std::vector<std::unique_ptr<OutputFile>> outputs;
+  for (const FileContent& content : files)
+    outputs.emplace_back(std::make_unique<OutputFile>(content.file))->write(content.bytes);
+  for (const auto& output : outputs) output->commit();
 }
 
 void write_file(const fs::path& file, std::string_view text) {

@@ -10,9 +10,10 @@
 
 namespace ember {
 
-/// A file that appears whole or not at all: it is written under another name in the same folder and
-/// renamed by commit(); without commit() it is removed. A device or pipe is written in place. Every
-/// function throws Error (Io) that names the file and the system's reason.
+/// A file that appears whole or not at all: it is written without a name (under another one where the file
+/// system knows no files without) in the same folder and gets its name from commit(); without commit() it is
+/// gone, also when the process is killed. A device or pipe is written in place. Every function throws Error
+/// (Io) that names the file and the system's reason.
 class OutputFile {
  public:
   explicit OutputFile(const std::filesystem::path& file);
@@ -27,12 +28,15 @@ class OutputFile {
 
  private:
   void open_temporary(const std::filesystem::path& target);
+  [[nodiscard]] std::filesystem::path temporary_name(int attempt) const;
+  void give_name();
   void discard() noexcept;
   [[noreturn]] void fail(const char* doing, int error) const;
 
   std::string name_;                 ///< as the caller spelt it, for messages
   std::filesystem::path target_;     ///< where symbolic links lead
   std::filesystem::path temporary_;  ///< empty when written in place
+  bool unnamed_ = false;             ///< nothing leads to the file but the descriptor
   int descriptor_ = -1;
 };
 

@@ -12,4 +12,11 @@ namespace ember {
 void write_file(const std::filesystem::path& file, std::span<const std::byte> bytes);
 void write_file(const std::filesystem::path& file, std::string_view text);
 
+struct FileContent {
+  std::filesystem::path file;
+  std::span<const std::byte> bytes;
+};
+/// Writes several files, in order; none appears before all of them are written. Throws Error (Io).
+void write_files(std::span<const FileContent> files);
+
 }  // namespace ember

@@ -2,4 +2,5 @@
 
 // Everything that changes a network.
 
+#include <ember/prune.hpp>         // IWYU pragma: export
 #include <ember/verification.hpp>  // IWYU pragma: export

@@ -1,11 +1,17 @@
 #include <doctest/doctest.h>
 
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <span>
 #include <sstream>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include <ember/error.hpp>
 
@@ -52,6 +58,35 @@ TEST_CASE("an output file without commit leaves the old content and no litter") 
   }
   CHECK(content(file) == "old");
   CHECK(entries(folder.path()) == 1);
+}
+
+TEST_CASE("a process that is killed while it writes leaves nothing") {
+  const test::ScratchFolder folder;
+  write_file(folder / "out.txt", "old");
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    OutputFile output(folder / "out.txt");
+    output.write("half");
+    ::kill(::getpid(), SIGKILL);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(WIFSIGNALED(status));
+  CHECK(content(folder / "out.txt") == "old");
+  CHECK(entries(folder.path()) == 1);
+}
+
+TEST_CASE("several files appear in order, or none of them") {
+  const test::ScratchFolder folder;
+  const auto bytes = [](std::string_view text) { return std::as_bytes(std::span(text)); };
+  const std::vector<FileContent> good = {{folder / "a", bytes("1")}, {folder / "b", bytes("2")}};
+  write_files(good);
+  CHECK(content(folder / "a") == "1");
+  CHECK(content(folder / "b") == "2");
+  const std::vector<FileContent> bad = {{folder / "c", bytes("3")}, {folder / "absent" / "d", bytes("4")}};
+  CHECK_THROWS_AS(write_files(bad), Error);
+  CHECK(entries(folder.path()) == 2);
 }
 
 TEST_CASE("overwriting keeps permissions and follows a symbolic link") {

@@ -28,6 +28,7 @@ void add_ops(CLI::App& app, Context& context);
 void add_audit(CLI::App& app, Context& context);
 void add_compare(CLI::App& app, Context& context);
 void add_merge(CLI::App& app, Context& context);
+void add_prune(CLI::App& app, Context& context);
 void add_schema(CLI::App& app, Context& context);
 void add_help(CLI::App& app, Context& context);
 
