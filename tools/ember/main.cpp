@@ -17,8 +17,8 @@ namespace {
 
 using namespace ember::cli;
 
-constexpr auto kVerbs = {add_run,     add_info,  add_bench, add_ops,    add_audit,
-                         add_compare, add_merge, add_prune, add_schema, add_help};
+constexpr auto kVerbs = {add_run,   add_info,  add_bench,  add_ops,  add_audit,  add_compare,
+                         add_merge, add_prune, add_revive, add_swap, add_schema, add_help};
 
 /// A closed standard stream would lend its number to the next file opened, which would then receive
 /// what is printed. /dev/null opened the wrong way round keeps the number and refuses the use.

@@ -29,6 +29,8 @@ void add_audit(CLI::App& app, Context& context);
 void add_compare(CLI::App& app, Context& context);
 void add_merge(CLI::App& app, Context& context);
 void add_prune(CLI::App& app, Context& context);
+void add_revive(CLI::App& app, Context& context);
+void add_swap(CLI::App& app, Context& context);
 void add_schema(CLI::App& app, Context& context);
 void add_help(CLI::App& app, Context& context);
 
