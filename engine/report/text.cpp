@@ -228,7 +228,7 @@ class Writer {
     for (const Style& style : kStyles) {
       if (report_.count(style.verdict) == 0 || style.verdict == Verdict::Healthy) continue;
       if (std::exchange(first, false)) page_.line("");
-      page_.item(fmt::format("{} {:<9}", page_.paint(style.color, style.fill), to_string(style.verdict)), 11,
+      page_.item(fmt::format("{} {:<11}", page_.paint(style.color, style.fill), to_string(style.verdict)), 13,
                  meaning_in(report_, style.verdict));
     }
   }

@@ -89,7 +89,9 @@ TEST_CASE_FIXTURE(Surgery, "revive: all dead units fire, and the answers stay") 
     CHECK(report["refusals"].empty());
     for (const auto& comparison : report["verification"]["comparisons"]) {
       if (comparison["on"] == "random") continue;
-      CHECK(comparison["outputs"][0]["max_relative"].get<double>() < 1e-5);
+      // Silent is not dead: an image of other data may fire a unit, whose share of the outputs is then gone.
+      const double allowed = comparison["on"] == "calibration" ? 1e-5 : 1e-3;
+      CHECK(comparison["outputs"][0]["max_relative"].get<double>() < allowed);
       CHECK(comparison["outputs"][0]["argmax_changes"] == 0);
       CHECK(comparison["accuracy_before"] == comparison["accuracy_after"]);
     }
