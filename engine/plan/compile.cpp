@@ -14,6 +14,7 @@
 #include "plan/fuse.hpp"
 #include "plan/pack_cache.hpp"
 #include "plan/plan.hpp"
+#include "plan/widen_halves.hpp"
 
 namespace ember::plan {
 
@@ -110,7 +111,8 @@ class Compiler {
   std::set<ValueId> probed_values() {
     std::set<ValueId> kept;
     for (std::size_t i = 0; i < options_.probes.size(); ++i) {
-      const ValueId v = graph().find_value(options_.probes[i].value);
+      ValueId v = graph().find_value(options_.probes[i].value);
+      if (!graph().is_available(v)) v = graph().find_value(widened_name(options_.probes[i].value));
       if (!graph().is_available(v)) {
         throw Error(ErrorCode::InvalidArgument, "no such value to watch in the compiled network",
                     {.model = graph().metadata.model_name, .tensor = options_.probes[i].value});

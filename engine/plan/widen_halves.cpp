@@ -1,3 +1,5 @@
+#include "plan/widen_halves.hpp"
+
 #include <algorithm>
 #include <map>
 #include <memory>
@@ -74,7 +76,7 @@ class Widener {
       const ValueId half = outputs[i];
       if (half == kNoValue || !is_half(s_.fact(half).type)) continue;
       const Fact fact{DataType::Float32, s_.fact(half).shape};
-      const ValueId full = s_.add_value(s_.graph.value(half).name + "_float32", fact);
+      const ValueId full = s_.add_value(widened_name(s_.graph.value(half).name), fact);
       s_.graph.set_output(id, static_cast<int>(i), full);
       add_cast(full, half, next == order.end() ? graph::kNoNode : *next);
       wide_[half] = full;
@@ -84,7 +86,7 @@ class Widener {
   ValueId wide(ValueId half, NodeId before) {
     const auto found = wide_.find(half);
     if (found != wide_.end()) return found->second;
-    const std::string name = s_.graph.value(half).name + "_float32";
+    const std::string name = widened_name(s_.graph.value(half).name);
     ValueId full = kNoValue;
     if (const Tensor* constant = s_.graph.constant(half)) {
       full = s_.add_constant(name, widened(*constant));
@@ -111,6 +113,8 @@ class Widener {
 };
 
 }  // namespace
+
+std::string widened_name(const std::string& half) { return half + "_float32"; }
 
 void widen_halves(Specialized& specialized) { Widener(specialized).run(); }
 
