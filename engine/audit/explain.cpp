@@ -58,8 +58,7 @@ kernels::Activation without_slopes(kernels::Activation activation) {
 class Explainer {
  public:
   Explainer(const Model& model, Samples& samples, AuditReport& report, const ExplainOptions& options)
-      : model_(model),
-        samples_(samples),
+      : samples_(samples),
         report_(report),
         options_(options),
         graph_(runtime::optimized_graph(model, {.disabled_passes = {"batchnorm_folding"}})),
@@ -411,7 +410,6 @@ class Explainer {
     return Remedy::None;
   }
 
-  const Model& model_;
   Samples& samples_;
   AuditReport& report_;
   const ExplainOptions& options_;
