@@ -49,7 +49,7 @@ class Search {
   Search(const Graph& graph, const plan::Specialized& specialized)
       : graph_(graph), specialized_(specialized) {}
 
-  ChannelReaders run(Flow start) {
+  ChannelReaders run(const Flow& start) {
     follow(start);
     if (found_.refusal.empty() && found_.readers.empty()) refuse("nothing that has weights reads it");
     return std::move(found_);

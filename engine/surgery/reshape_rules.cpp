@@ -14,7 +14,6 @@ namespace ember::surgery {
 
 namespace {
 
-using graph::kNoValue;
 using graph::NodeId;
 using graph::ValueId;
 

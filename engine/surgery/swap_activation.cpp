@@ -68,7 +68,8 @@ constexpr std::array<Known, 15> kTargets = {{{"relu", {}},
 Target target_of(std::string_view text) {
   const std::size_t colon = text.find(':');
   const std::string_view name = text.substr(0, colon);
-  const auto known = std::ranges::find_if(kTargets, [&](const Known& one) { return one.name == name; });
+  const auto* const known =
+      std::ranges::find_if(kTargets, [&](const Known& one) { return one.name == name; });
   if (known == kTargets.end()) fail_target(text);
   Target target{.name = std::string(name), .parameter = known->parameter};
   if (colon == std::string_view::npos) return target;
