@@ -12,7 +12,6 @@
 
 #include "command.hpp"
 #include "model_files.hpp"
-#include "support/zoo.hpp"
 
 using namespace ember;
 using namespace ember::test;
@@ -131,21 +130,6 @@ TEST_CASE_FIXTURE(Run, "run: where rounding alone decides, a difference of its s
   CHECK(near.status == 0);
   CHECK(contains(near.out, "1 ill-conditioned"));
   CHECK(outcome_of(fast + 100 * spread).status == 1);
-}
-
-TEST_CASE_FIXTURE(Run, "run: every zoo network gives what is expected of it") {
-  const std::filesystem::path zoo = zoo_folder();
-  if (zoo.empty()) {
-    MESSAGE("skipped: no zoo (set EMBER_ZOO to its folder)");
-    return;
-  }
-  for (const auto& entry : nlohmann::json::parse(file_text(zoo / "index.json"))) {
-    const Outcome outcome =
-        ember("run '" + (zoo / entry.at("model").get<std::string>()).string() + "' --expect '" +
-              (zoo / entry.at("case").get<std::string>()).string() + "'");
-    CHECK_MESSAGE(outcome.status == 0, entry.at("name").get<std::string>()
-                                           << ": " << outcome.out << outcome.err);
-  }
 }
 
 TEST_CASE_FIXTURE(Run, "run: input that does not fit is refused, and nothing is written") {

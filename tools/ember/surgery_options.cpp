@@ -77,7 +77,7 @@ std::vector<Verdict> verdicts_of(const std::vector<std::string>& words) {
                                Verdict::Saturated,  Verdict::AlwaysOn, Verdict::Healthy};
   std::vector<Verdict> verdicts;
   for (const std::string& word : words) {
-    const auto found = std::ranges::find_if(kAll, [&](Verdict verdict) {
+    const auto* const found = std::ranges::find_if(kAll, [&](Verdict verdict) {
       return word == to_string(verdict) || (word == "proved" && verdict == Verdict::ProvedDead);
     });
     if (found == kAll.end()) {
