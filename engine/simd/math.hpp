@@ -50,7 +50,8 @@ EMBER_INLINE Vec exp_flushed(Vec x) {
   const ExpParts e = split_exp(clamp(x, broadcast(-88.0F), broadcast(89.0F)));
   const Vec y = e.m + broadcast(1.0F);
 #if defined(EMBER_ISA_AVX512)
-  return _mm512_scalef_ps(y, e.n);
+  // Zero where the result would be subnormal, as below: a factor of 3e38 would make it a number again.
+  return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(e.n, broadcast(-127.0F), _CMP_NEQ_UQ), y, e.n);
 #else
   // n is in [−127, 128], and the exponent fields of its ends make exactly 0 and infinity.
   return y * as_float(shift_left<23>(to_int(e.n) + IntVec(127)));
