@@ -104,6 +104,8 @@ TEST_CASE_FIXTURE(Mpi, "what is wrong on all ranks is told once, what is wrong o
   refused(mpirun(good + ": -n 1 " + audit("none", kDigits)), "none.onnx");
   refused(mpirun(good + ": -n 1 " + audit("none", kDigits)), "(MPI rank 1)");
   refused(mpirun(good + ": -n 1 " + audit("digits_mlp_leaky", kDigits)), "another model");
+  refused(mpirun(good + ": -n 1 " + audit("digits_mlp", kDigits + "--walk")), "--walk");
+  refused(mpirun(good + ": -n 1 " + kEmber + "ops"), "do not go together");
 }
 
 TEST_CASE_FIXTURE(Mpi, "when a rank fails in the middle, the others do not work on") {

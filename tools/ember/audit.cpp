@@ -48,9 +48,13 @@ struct AuditVerb {
     ranks.together([&] { open(); });
     if (!shards.given()) return emit(watch());
     std::optional<AuditStatistics> statistics;
-    ranks.together([&] { statistics = gather(ranks); });
+    std::vector<std::byte> mine;
+    ranks.together([&] {
+      statistics = gather(ranks);
+      if (ranks.size() > 1) mine = statistics->serialize();
+    });
     if (ranks.size() > 1) {
-      const std::vector<std::vector<std::byte>> parts = ranks.gather(statistics->serialize());
+      const std::vector<std::vector<std::byte>> parts = ranks.gather(mine);
       if (!ranks.leads()) return kSuccess;
       statistics = merged(parts);
     } else if (shards.partial()) {

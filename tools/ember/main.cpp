@@ -2,10 +2,11 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdio>
 #include <exception>
-#include <iostream>
 #include <new>
 #include <sstream>
+#include <stdexcept>
 
 #include <CLI/CLI.hpp>
 
@@ -39,6 +40,10 @@ void silence() {
   ::close(nowhere);
 }
 
+struct UsageError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 int run(int argc, char** argv, Ranks& ranks) {
   CLI::App app("Runs ONNX networks and finds the channels that never fire.", "ember");
   app.set_version_flag("--version", "ember " EMBER_VERSION);
@@ -52,12 +57,27 @@ int run(int argc, char** argv, Ranks& ranks) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    std::ostringstream text;
-    context.status = app.exit(error, text, std::cerr) == 0 ? kSuccess : kFailure;
+    std::ostringstream text, wrong;
+    if (app.exit(error, text, wrong) != 0) throw UsageError(wrong.str());
     put(text.str());
   }
   flush_output();
   return context.status;
+}
+
+/// What `work` returns; when it throws, kFailure, and why is told.
+template <class Work>
+int status_of(Work&& work) {
+  try {
+    return work();
+  } catch (const UsageError& error) {
+    std::fputs(error.what(), stderr);
+  } catch (const std::bad_alloc&) {
+    diagnose("out of memory");
+  } catch (const std::exception& error) {
+    diagnose(error.what());
+  }
+  return kFailure;
 }
 
 }  // namespace
@@ -65,14 +85,14 @@ int run(int argc, char** argv, Ranks& ranks) {
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // a reader that went away is an error of put(), not a death
   occupy_standard_streams();
-  try {
+  return status_of([&] {
     Ranks ranks(argv);
     if (!ranks.leads()) silence();
-    return run(argc, argv, ranks);
-  } catch (const std::bad_alloc&) {
-    diagnose("out of memory");
-  } catch (const std::exception& error) {
-    diagnose(error.what());
-  }
-  return kFailure;
+    const int status = status_of([&] {
+      int done = kFailure;
+      ranks.together([&] { done = run(argc, argv, ranks); });
+      return done;
+    });
+    return ranks.leave(status);
+  });
 }

@@ -41,6 +41,8 @@ Ranks::Ranks(char** argv) {
 
 Ranks::~Ranks() = default;
 
+int Ranks::leave(int status) const { return status; }
+
 void Ranks::together(const std::function<void()>& work) { work(); }
 
 void Ranks::check_others() const {}

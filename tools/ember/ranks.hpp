@@ -25,18 +25,25 @@ class Ranks {
   /// The rank that prints and writes.
   [[nodiscard]] bool leads() const noexcept { return rank_ == 0; }
 
+  /// To be called by every rank when all is done and said: the status with which it is to end, when the
+  /// command's is `status`. Only the leader ends with that; what it wrote has then arrived.
+  [[nodiscard]] int leave(int status) const;
+
   /// Does `work`, which every rank must do, and waits for all. When it throws somewhere, this throws
-  /// everywhere, with the message of the lowest rank that failed by itself.
+  /// everywhere, with the message of the lowest rank that failed by itself. May be nested: the whole command
+  /// is run in one, so that a rank that fails anywhere in it never keeps others waiting.
   void together(const std::function<void()>& work);
   /// To be called now and then within together(): throws when another rank has failed, so that nobody works
   /// on for nothing.
   void check_others() const;
-  /// What every rank gave, by rank: on the leader only.
+  /// What every rank gave, by rank: on the leader only. Outside of it, nothing may fail on a single rank
+  /// between the end of the last together() and this.
   [[nodiscard]] std::vector<std::vector<std::byte>> gather(std::span<const std::byte> mine) const;
 
  private:
   int rank_ = 0;
   int size_ = 1;
+  bool together_ = false;
 };
 
 }  // namespace ember::cli

@@ -3,14 +3,25 @@
 #define OMPI_SKIP_MPICXX 1
 #include <mpi.h>
 
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <new>
 #include <stdexcept>
 #include <string>
+#include <thread>
 
 #include <fmt/format.h>
+
+#include "output.hpp"
+#include "verbs.hpp"
 
 // A failing call of MPI ends all ranks with a message: that is MPI's default error handler.
 
@@ -25,6 +36,14 @@ struct Abandoned : std::runtime_error {
   Abandoned() : std::runtime_error("another rank failed") {}
 };
 
+/// What all ranks throw once all know that one of them failed, and why.
+struct Agreed : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// What a rank says at the end of together(), if not the length of the message of its failure.
+enum State : int { kFinished = -1, kDone = 0 };
+
 constexpr std::uint64_t kPiece = std::uint64_t{1} << 30;  // a count of MPI is an int
 
 /// Calls `transfer(pointer, count)` for the pieces of a message of any size.
@@ -34,6 +53,29 @@ void in_pieces(std::span<Byte> bytes, Transfer&& transfer) {
     const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(kPiece, bytes.size()));
     transfer(bytes.data(), static_cast<int>(count));
     bytes = bytes.subspan(count);
+  }
+}
+
+/// Waits without taking the processor from those that still work.
+void wait(MPI_Request& request) {
+  using namespace std::chrono_literals;
+  auto pause = std::chrono::microseconds(20);
+  for (int done = 0;;) {
+    MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+    if (done != 0) return;
+    std::this_thread::sleep_for(pause);
+    pause = std::min(2 * pause, std::chrono::microseconds(2ms));
+  }
+}
+
+/// Waits until mpirun has read what was written to a pipe of its, for some seconds at most.
+void wait_until_read(int descriptor) {
+  using namespace std::chrono_literals;
+  struct stat kind{};
+  if (::fstat(descriptor, &kind) != 0 || !S_ISFIFO(kind.st_mode)) return;
+  const auto limit = std::chrono::steady_clock::now() + 5s;
+  for (int unread = 0; std::chrono::steady_clock::now() < limit; std::this_thread::sleep_for(1ms)) {
+    if (::ioctl(descriptor, FIONREAD, &unread) != 0 || unread == 0) return;
   }
 }
 
@@ -50,11 +92,28 @@ Ranks::Ranks(char** /*argv*/) {
 
 Ranks::~Ranks() { MPI_Finalize(); }
 
+int Ranks::leave(int status) const {
+  // The first process to end with another status than 0 ends all, and what it or the leader wrote just before
+  // might be lost with it.
+  if (size_ == 1) return status;
+  if (!leads()) return kSuccess;
+  (void)std::fflush(stdout);
+  for (const int descriptor : {STDOUT_FILENO, STDERR_FILENO}) wait_until_read(descriptor);
+  return status;
+}
+
 void Ranks::together(const std::function<void()>& work) {
+  if (size_ == 1) return work();
+  const bool outermost = !together_;
+  together_ = true;
   std::string failure;
   try {
     work();
+  } catch (const Agreed&) {
+    throw;
   } catch (const Abandoned&) {  // whoever failed says why
+  } catch (const std::bad_alloc&) {
+    failure = "out of memory";
   } catch (const std::exception& error) {
     failure = error.what();
     if (failure.empty()) failure = "unknown error";
@@ -66,20 +125,29 @@ void Ranks::together(const std::function<void()>& work) {
     told.emplace_back();
     MPI_Isend(nullptr, 0, MPI_BYTE, other, kFailed, MPI_COMM_WORLD, &told.back());
   }
-  const int length = static_cast<int>(failure.size());
-  std::vector<int> lengths(static_cast<std::size_t>(size_));
-  MPI_Allgather(&length, 1, MPI_INT, lengths.data(), 1, MPI_INT, MPI_COMM_WORLD);
+  // A rank may fail outside of the together() that others are in: theirs then meets its outermost one.
+  int state = static_cast<int>(failure.size());
+  if (failure.empty()) state = outermost ? kFinished : kDone;
+  std::vector<int> states(static_cast<std::size_t>(size_));
+  MPI_Request exchanged = MPI_REQUEST_NULL;
+  MPI_Iallgather(&state, 1, MPI_INT, states.data(), 1, MPI_INT, MPI_COMM_WORLD, &exchanged);
+  wait(exchanged);
   int first = size_;
   for (int other = size_; other-- > 0;) {
-    if (lengths[static_cast<std::size_t>(other)] == 0) continue;
+    if (states[static_cast<std::size_t>(other)] <= 0) continue;
     first = other;
     if (other != rank_) MPI_Recv(nullptr, 0, MPI_BYTE, other, kFailed, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
   }
   MPI_Waitall(static_cast<int>(told.size()), told.data(), MPI_STATUSES_IGNORE);
-  if (first == size_) return;
-  failure.resize(static_cast<std::size_t>(lengths[static_cast<std::size_t>(first)]));
-  MPI_Bcast(failure.data(), static_cast<int>(failure.size()), MPI_CHAR, first, MPI_COMM_WORLD);
-  throw std::runtime_error(size_ == 1 ? failure : fmt::format("{} (MPI rank {})", failure, first));
+  if (first < size_) {
+    failure.resize(static_cast<std::size_t>(states[static_cast<std::size_t>(first)]));
+    MPI_Bcast(failure.data(), static_cast<int>(failure.size()), MPI_CHAR, first, MPI_COMM_WORLD);
+    throw Agreed(fmt::format("{} (MPI rank {})", failure, first));
+  }
+  const auto finished = std::ranges::count(states, static_cast<int>(kFinished));
+  if (finished != 0 && finished != size_) {
+    throw Agreed("the ranks were given commands that do not go together: give all of them the same");
+  }
 }
 
 void Ranks::check_others() const {
@@ -88,7 +156,7 @@ void Ranks::check_others() const {
   if (failed != 0) throw Abandoned();
 }
 
-std::vector<std::vector<std::byte>> Ranks::gather(std::span<const std::byte> mine) const {
+std::vector<std::vector<std::byte>> Ranks::gather(std::span<const std::byte> mine) const try {
   if (!leads()) {
     const auto size = static_cast<std::uint64_t>(mine.size());
     MPI_Send(&size, 1, MPI_UINT64_T, 0, kSize, MPI_COMM_WORLD);
@@ -107,6 +175,11 @@ std::vector<std::vector<std::byte>> Ranks::gather(std::span<const std::byte> min
     });
   }
   return all;
+} catch (const std::bad_alloc&) {  // the others cannot be told: they wait to be listened to
+  diagnose("out of memory for the statistics of all ranks");
+  (void)leave(kFailure);
+  MPI_Abort(MPI_COMM_WORLD, kFailure);
+  throw;
 }
 
 }  // namespace ember::cli
