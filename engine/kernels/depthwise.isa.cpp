@@ -87,7 +87,6 @@ EMBER_INLINE void general_outputs(const RowWork& w, std::int64_t first, std::int
 
 struct Strand {
   std::int64_t position = 0;     ///< of the first output's first tap, on the input or not
-  std::int64_t count = 0;        ///< outputs
   const float* input = nullptr;  ///< at `position`, in the first tap row on the input
   std::int64_t output = 0;       ///< floats from the row's first output
 };
@@ -225,22 +224,52 @@ TileRuns paired_runs() {
 #endif
 }
 
-/// A whole row, or two, in tiles as equal as possible.
-void run_strands(const RowWork& w, const TileRuns& runs) {
-  const ConvAxis& width = w.axes[2];
-  for (std::int64_t i = 0; i < smaller(width.tap_step, width.output); ++i) {
-    Strand s;
-    s.position = width.in_offset + i;
-    s.count = (width.output - i + width.tap_step - 1) / width.tap_step;
-    s.input = w.input + s.position * kBlock;
-    s.output = i * width.out_stride;
-    const std::int64_t tiles = (s.count + runs.widest - 1) / runs.widest;
-    const std::int64_t narrow = s.count / tiles;
-    const std::int64_t wider = s.count % tiles;
-    if (wider > 0) runs.by_count[narrow](w, s, 0, wider);
-    runs.by_count[narrow - 1](w, s, wider * (narrow + 1), tiles - wider);
+/// `count` outputs in tiles as equal as possible: `wider` tiles of one more than the others.
+struct TileSplit {
+  std::int64_t tiles = 0;
+  std::int64_t narrow = 0;
+  std::int64_t wider = 0;
+
+  EMBER_INLINE TileSplit() = default;
+  EMBER_INLINE TileSplit(std::int64_t count, std::int64_t widest)
+      : tiles((count + widest - 1) / widest),
+        narrow(tiles == 0 ? 0 : count / tiles),
+        wider(tiles == 0 ? 0 : count % tiles) {}
+};
+
+/// How the rows of a job are walked in strands; made once, as divisions take longer than a narrow row.
+class StrandWalk {
+ public:
+  StrandWalk() = default;
+  StrandWalk(const ConvAxis& width, const TileRuns& runs)
+      : runs_(runs),
+        strands_(smaller(width.tap_step, width.output)),
+        longer_(width.output % width.tap_step),
+        long_(width.output / width.tap_step + 1, runs.widest),
+        short_(width.output / width.tap_step, runs.widest) {}
+
+  [[nodiscard]] bool possible() const { return runs_.widest > 0; }
+
+  /// One row, or two.
+  void run(const RowWork& w) const {
+    const ConvAxis& width = w.axes[2];
+    for (std::int64_t i = 0; i < strands_; ++i) {
+      Strand s;
+      s.position = width.in_offset + i;
+      s.input = w.input + s.position * kBlock;
+      s.output = i * width.out_stride;
+      const TileSplit& split = i < longer_ ? long_ : short_;
+      if (split.wider > 0) runs_.by_count[split.narrow](w, s, 0, split.wider);
+      runs_.by_count[split.narrow - 1](w, s, split.wider * (split.narrow + 1), split.tiles - split.wider);
+    }
   }
-}
+
+ private:
+  TileRuns runs_;
+  std::int64_t strands_ = 0;
+  std::int64_t longer_ = 0;  ///< strands with one output more than the others
+  TileSplit long_, short_;
+};
 
 void border_outputs(const RowWork& w, std::int64_t begin, std::int64_t end) {
   for (; begin < end; ++begin) {
@@ -290,21 +319,24 @@ TileRuns paired_runs_of(const DepthwiseJob& job) {
 void run_depthwise(const DepthwiseJob& job, std::int64_t row_begin, std::int64_t row_end) {
   const ConvAxis& depth = job.axes[0];
   const ConvAxis& height = job.axes[1];
-  const TileRuns singles = single_runs_of(job);
-  const TileRuns pairs = paired_runs_of(job);
+  const ConvAxis& width = job.axes[2];
+  const TileRuns single_runs = single_runs_of(job);
+  const TileRuns paired_runs = paired_runs_of(job);
+  const StrandWalk singles = single_runs.widest > 0 ? StrandWalk(width, single_runs) : StrandWalk();
+  const StrandWalk pairs = paired_runs.widest > 0 ? StrandWalk(width, paired_runs) : StrandWalk();
   const TileEpilogue epilogue(job.epilogue.before, job.epilogue.after);
   RowWork w;
   w.axes = job.axes;
   w.epilogue = &epilogue;
-  w.interior = interior_of(job.axes[2]);
+  w.interior = interior_of(width);
   const auto run = [&](std::int64_t row, bool pair) {
-    const std::int64_t at_depth = row / height.output;
-    const std::int64_t at_height = row % height.output;
+    const std::int64_t at_depth = depth.output == 1 ? 0 : row / height.output;
+    const std::int64_t at_height = row - at_depth * height.output;
     w.depth = taps_at(depth, at_depth);
     w.height = taps_at(height, at_height);
     const std::int64_t in = (w.depth.position + w.depth.begin * depth.tap_step) * depth.in_stride +
                             (w.height.position + w.height.begin * height.tap_step) * height.in_stride;
-    const std::int64_t weights = (w.depth.begin * height.taps + w.height.begin) * job.axes[2].taps * kBlock;
+    const std::int64_t weights = (w.depth.begin * height.taps + w.height.begin) * width.taps * kBlock;
     const std::int64_t out = at_depth * depth.out_stride + at_height * height.out_stride;
     for (std::int64_t lane = 0; lane < kBlock; lane += kLanes) {
       w.input = job.input + in + lane;
@@ -313,18 +345,18 @@ void run_depthwise(const DepthwiseJob& job, std::int64_t row_begin, std::int64_t
       w.output = job.output + out + lane;
       w.residual = job.epilogue.residual == nullptr ? nullptr : job.epilogue.residual + out + lane;
       w.channel = job.channel + lane;
-      if (pair) run_strands(w, pairs);
-      else if (singles.widest > 0) run_strands(w, singles);
+      if (pair) pairs.run(w);
+      else if (singles.possible()) singles.run(w);
       else general_row(w);
     }
   };
   // Rows whose distance is the dilation share tap rows.
-  const std::int64_t apart = pairs.widest > 0 ? height.tap_step : 1;
+  const std::int64_t apart = pairs.possible() ? height.tap_step : 1;
   for (std::int64_t begin = row_begin; begin < row_end; begin += 2 * apart) {
     for (std::int64_t row = begin; row < smaller(begin + apart, row_end); ++row) {
       const bool both = row + apart < row_end;
       const std::int64_t position = row * height.in_step + height.in_offset;
-      const bool pair = both && pairs.widest > 0 && position >= 0 &&
+      const bool pair = both && pairs.possible() && position >= 0 &&
                         position + height.taps * height.tap_step < height.input;
       run(row, pair);
       if (both && !pair) run(row + apart, false);
