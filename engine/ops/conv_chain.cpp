@@ -16,15 +16,38 @@ namespace ember::ops {
 
 namespace {
 
-/// Both buffers of a worker together: half of a small second-level cache.
+/// Both buffers of a worker together: most of a second-level cache, which the weights pass through.
 constexpr std::int64_t kBufferBytes = 640 << 10;
 /// A result below this stays in the second-level cache anyway, and one call over all of it is cheaper.
 constexpr std::int64_t kWorthwhileBytes = 512 << 10;
+
+/// Fewer rows at a time read every filter too often, and move too many rows that bands share.
+constexpr std::int64_t kFewestRows = 4;
 
 struct ChainPlan {
   std::optional<DirectConvPlan> expand;
   DepthwisePlan depthwise;
   std::optional<DirectConvPlan> project;
+
+  /// Input rows that `rows` output rows of the depthwise convolution meet at most.
+  [[nodiscard]] std::int64_t in_rows(std::int64_t rows) const {
+    const WindowAxis& height = depthwise.g.windows.axes[1];
+    return std::min(height.input, (rows - 1) * height.stride + height.extent());
+  }
+
+  /// As many output rows as the buffers hold.
+  [[nodiscard]] std::int64_t rows_at_once() const {
+    const WindowAxis& height = depthwise.g.windows.axes[1];
+    const WindowAxis& width = depthwise.g.windows.axes[2];
+    const auto bytes = [&](std::int64_t rows) {
+      const std::int64_t in = expand ? in_rows(rows) * width.input : 0;
+      const std::int64_t out = project ? rows * width.output : 0;
+      return (in + out) * depthwise.blocks() * depthwise.block * static_cast<std::int64_t>(sizeof(float));
+    };
+    std::int64_t rows = 1;
+    while (rows < height.output && bytes(rows + 1) <= kBufferBytes) ++rows;
+    return rows;
+  }
 };
 
 bool is_pointwise(const ConvGeometry& g) {
@@ -48,15 +71,9 @@ class ConvChainStep final : public Step {
     blocks_ = plan_.depthwise.blocks();
     in_row_ = width.input * block_;
     out_row_ = width.output * block_;
-    // As many rows at a time as the buffers hold; the rows that two bands share are moved, not made twice.
-    const auto bytes = [&](std::int64_t rows) {
-      const std::int64_t in = plan_.expand ? in_rows(rows) * in_row_ : 0;
-      const std::int64_t out = plan_.project ? rows * out_row_ : 0;
-      return (in + out) * blocks_ * static_cast<std::int64_t>(sizeof(float));
-    };
-    while (band_ < height.output && bytes(band_ + 1) <= kBufferBytes) ++band_;
-    band_ = ceil_div(height.output, ceil_div(height.output, band_));
-    in_floats_ = plan_.expand ? in_rows(band_) * in_row_ * blocks_ : 0;
+    // The rows that two bands share are moved, not made twice.
+    band_ = ceil_div(height.output, ceil_div(height.output, plan_.rows_at_once()));
+    in_floats_ = plan_.expand ? plan_.in_rows(band_) * in_row_ * blocks_ : 0;
     out_floats_ = plan_.project ? band_ * out_row_ * blocks_ : 0;
     double flops = plan_.depthwise.g.conv_flops();
     if (plan_.expand) flops += plan_.expand->g.conv_flops();
@@ -84,12 +101,6 @@ class ConvChainStep final : public Step {
  private:
   [[nodiscard]] std::size_t worker_bytes() const {
     return align_up(static_cast<std::size_t>(in_floats_ + out_floats_) * sizeof(float));
-  }
-
-  /// Input rows that `rows` output rows of the depthwise convolution meet at most.
-  [[nodiscard]] std::int64_t in_rows(std::int64_t rows) const {
-    const WindowAxis& height = plan_.depthwise.g.windows.axes[1];
-    return std::min(height.input, (rows - 1) * height.stride + height.extent());
   }
 
   /// Output rows [begin, end) of a sample.
@@ -122,7 +133,7 @@ class ConvChainStep final : public Step {
   /// Moves `count` rows from row `from` of the buffer to its start.
   void keep_rows(float* buffer, std::int64_t from, std::int64_t count) const {
     if (count == 0) return;
-    const std::int64_t plane = in_rows(band_) * in_row_;
+    const std::int64_t plane = plan_.in_rows(band_) * in_row_;
     for (std::int64_t block = 0; block < blocks_; ++block) {
       std::memmove(buffer + block * plane, buffer + block * plane + from * in_row_,
                    static_cast<std::size_t>(count * in_row_) * sizeof(float));
@@ -137,7 +148,7 @@ class ConvChainStep final : public Step {
     kernels::ConvJob job = job_of(stage, 0);
     const auto* x = static_cast<const float*>(context.inputs[0]);
     job.output = to;
-    job.out_block = in_rows(band_) * in_row_;
+    job.out_block = plan_.in_rows(band_) * in_row_;
     if (stage.plain_input) {
       job.input = x + sample * stage.g.in_channels * windows.inputs();
       job.axes[1].in_offset += begin * job.axes[1].in_step;
@@ -165,7 +176,7 @@ class ConvChainStep final : public Step {
     job.axes[1].input = windows.axes[1].input - base;
     job.axes[1].output = rows;
     const float* in = buffers;
-    std::int64_t in_plane = in_rows(band_) * in_row_;
+    std::int64_t in_plane = plan_.in_rows(band_) * in_row_;
     if (!plan_.expand) {
       in_plane = windows.inputs() * block_;
       in = static_cast<const float*>(context.inputs[0]) + sample * blocks_ * in_plane;
@@ -285,6 +296,8 @@ LowerResult consider_conv_chain(std::span<LowerContext* const> stages) {
   const Windows& windows = plan.depthwise.g.windows;
   if (windows.axes[0].input != 1 || windows.axes[0].kernel != 1 || windows.axes[0].pad_begin != 0)
     return Refusal{"three spatial axes"};
+  const std::int64_t fewest = std::min(kFewestRows, windows.axes[1].output);
+  if (plan.rows_at_once() < fewest) return Refusal{fmt::format("fewer than {} rows fit the cache", fewest)};
   if (plan.expand) take_filters(*stages[0], *plan.expand);
   if (plan.project) take_filters(*stages[depthwise + 1], *plan.project);
   Lowered lowered;
