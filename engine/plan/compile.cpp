@@ -99,6 +99,7 @@ class Compiler {
     if (options_.reference_only.empty()) {
       labels_ = merge_channel_moves(plan_->network, kept);
       labels_.merge(spread_small_groups(plan_->network, table_.block, kept));
+      labels_.merge(merge_siblings(plan_->network, table_.block, kept));
     }
     labels_.insert(merged_.begin(), merged_.end());
     for (const ValueId v : graph().inputs) plan_->inputs.push_back(define(v, Layout::Plain));

@@ -83,4 +83,9 @@ Labels merge_channel_moves(Specialized& specialized, const std::set<graph::Value
 /// transformed convolution, what is not finite in one group may then reach the others.
 Labels spread_small_groups(Specialized& specialized, int block, const std::set<graph::ValueId>& kept);
 
+/// Makes one convolution of several that read the same value with the same windows and together fill at most
+/// one block of `block` channels, and the same of depthwise ones behind them: detection heads, of which each
+/// would compute a block for a few channels.
+Labels merge_siblings(Specialized& specialized, int block, const std::set<graph::ValueId>& kept);
+
 }  // namespace ember::plan

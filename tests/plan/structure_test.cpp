@@ -204,6 +204,30 @@ TEST_CASE("a transpose of more than channels is none of this, and what is read e
   CHECK(count(*check(seen.graph()), "channel_gather") == 1);
 }
 
+TEST_CASE("narrow convolutions of one value run as one, and so do depthwise ones behind them") {
+  GraphBuilder b(12);
+  const auto x = b.input("x", DataType::Float32, {1, 20, 9, 7});
+  const auto base = b.op("Relu", "base", {conv(b, "first", x, {24, 20, 1, 1})});
+  for (const std::int64_t channels : {1, 4, 2}) {
+    const std::string name = "head" + std::to_string(channels);
+    const auto head = conv(b, name, base, {channels, 24, 1, 1});
+    const auto spread = conv(b, name + "_spread", head, {channels, 1, 3, 3},
+                             {{"group", channels}, {"pads", Ints{1, 1, 1, 1}}});
+    b.output(b.op("Transpose", name + "_y", {spread}, {{"perm", Ints{0, 2, 3, 1}}}));
+  }
+  const auto plan = check(b.graph());
+  CHECK(std::ranges::count(plan->steps, "Conv", &plan::PlannedStep::op) == 3);
+  CHECK(count(*plan, "channel_split") == 1);
+
+  GraphBuilder apart;  // other windows, and activations that go into the epilogues
+  const auto x2 = apart.input("x", DataType::Float32, {1, 20, 9, 7});
+  apart.output(apart.op("Relu", "y", {conv(apart, "one", x2, {3, 20, 1, 1})}));
+  apart.output(apart.op("Relu", "z", {conv(apart, "two", x2, {3, 20, 1, 1})}));
+  apart.output(apart.op("Flatten", "u", {conv(apart, "three", x2, {3, 20, 1, 1})}));
+  apart.output(apart.op("Flatten", "v", {conv(apart, "four", x2, {3, 20, 3, 3})}));
+  CHECK(count(*check(apart.graph()), "channel_split") == 0);
+}
+
 TEST_CASE("what is concatenated is made where it ends up, unless something else needs its memory") {
   const auto network = [](bool read_later) {
     GraphBuilder b;
