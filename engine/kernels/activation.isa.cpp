@@ -54,7 +54,11 @@ void contiguous(const Activation& a, const float* x, float* y, std::int64_t n) {
 void sloped_row(const float* slopes, const float* x, float* y, std::int64_t width) {
   const Vec zero = broadcast(0.0F);
   for (std::int64_t i = 0; i < width; i += kLanes) {
-    const std::int64_t rest = width - i < kLanes ? width - i : kLanes;
+    const std::int64_t rest = width - i;
+    if (rest >= kLanes) {
+      store(y + i, apply<ActivationKind::PRelu>(load(x + i), {load(slopes + i), zero, zero}));
+      continue;
+    }
     const ActivationConstants c = {load_partial(slopes + i, rest), zero, zero};
     store_partial(y + i, apply<ActivationKind::PRelu>(load_partial(x + i, rest), c), rest);
   }

@@ -28,21 +28,32 @@ struct RowWork {
 };
 
 template <int kCount>
-EMBER_INLINE void finish_outputs(const RowWork& w, Vec* sums, std::int64_t first) {
-  const std::int64_t stride = w.axes[2].out_stride;
-  const std::int64_t at = first * stride;
-  const TileEpilogue& epilogue = *w.epilogue;
+EMBER_INLINE void clamp_sums(Vec* sums, const Activation& activation, const TileEpilogue::Bounds& bounds) {
+  if (activation.kind == ActivationKind::None) return;
+  const Vec low = bounds.low;
+  const Vec high = bounds.high;
 #pragma GCC unroll 8
-  for (int i = 0; i < kCount; ++i) {
-    const std::int64_t offset = at + i * stride;
-    if (epilogue.in_registers)
-      sums[i] = epilogue.apply(sums[i], w.residual == nullptr ? nullptr : w.residual + offset);
-    store(w.output + offset, sums[i]);
+  for (int i = 0; i < kCount; ++i) sums[i] = clamp(sums[i], low, high);
+}
+
+/// kCount outputs `stride` floats apart, the first `at` floats from the start of the row. What there is to do
+/// is decided once for all of them.
+template <int kCount>
+EMBER_INLINE void finish_outputs(const RowWork& w, Vec* sums, std::int64_t at, std::int64_t stride) {
+  const TileEpilogue& epilogue = *w.epilogue;
+  float* output = w.output + at;
+  const float* residual = w.residual == nullptr ? nullptr : w.residual + at;
+  if (epilogue.in_registers) {
+    clamp_sums<kCount>(sums, *epilogue.before, epilogue.bounds_before);
+    if (residual != nullptr) {
+#pragma GCC unroll 8
+      for (int i = 0; i < kCount; ++i) sums[i] = sums[i] + load(residual + i * stride);
+    }
+    clamp_sums<kCount>(sums, *epilogue.after, epilogue.bounds_after);
   }
-  if (!epilogue.in_registers) {
-    finish_stored(epilogue, w.output + at, w.residual == nullptr ? nullptr : w.residual + at, kCount, stride,
-                  w.channel);
-  }
+#pragma GCC unroll 8
+  for (int i = 0; i < kCount; ++i) store(output + i * stride, sums[i]);
+  if (!epilogue.in_registers) finish_stored(epilogue, output, residual, kCount, stride, w.channel);
 }
 
 /// Taps [begin, end) of the width, kCount outputs from `first`, any step and dilation.
@@ -68,59 +79,197 @@ EMBER_INLINE void general_outputs(const RowWork& w, std::int64_t first, std::int
       }
     }
   }
-  finish_outputs<kCount>(w, sums, first);
+  finish_outputs<kCount>(w, sums, first * width.out_stride, width.out_stride);
 }
 
-/// kCount outputs with kTaps neighbouring taps: each input is loaded once. Bordered ones check every
-/// position against the input.
-template <int kTaps, int kInStep, int kCount, bool kBordered>
-EMBER_INLINE void dense_outputs(const RowWork& w, std::int64_t first) {
-  Vec sums[kCount];
-#pragma GCC unroll 8
-  for (int i = 0; i < kCount; ++i) sums[i] = w.bias;
-  const ConvAxis& width = w.axes[2];
-  const std::int64_t position = first * kInStep + width.in_offset;
-  const float* row = w.input + position * kBlock;
-  for (std::int64_t d = 0; d < w.depth.count; ++d) {
-    for (std::int64_t h = 0; h < w.height.count; ++h) {
-      const float* x =
-          row + d * w.axes[0].tap_step * w.axes[0].in_stride + h * w.axes[1].tap_step * w.axes[1].in_stride;
-      const float* weights = w.weights + (d * w.axes[1].taps + h) * kTaps * kBlock;
-      Vec weight[kTaps];
-#pragma GCC unroll 8
-      for (int t = 0; t < kTaps; ++t) weight[t] = load(weights + t * kBlock);
-#pragma GCC unroll 32
-      for (int i = 0; i < (kCount - 1) * kInStep + kTaps; ++i) {
-        const bool inside =
-            !kBordered || static_cast<std::uint64_t>(position + i) < static_cast<std::uint64_t>(width.input);
-        const Vec value = load(inside ? x + i * kBlock : kZeros);
-#pragma GCC unroll 8
-        for (int t = 0; t < kTaps; ++t) {
-          if (i >= t && (i - t) % kInStep == 0 && (i - t) / kInStep < kCount)
-            sums[(i - t) / kInStep] = fmadd(value, weight[t], sums[(i - t) / kInStep]);
-        }
-      }
+// Three and five taps. The outputs of a row whose distance is a multiple of the dilation meet the same
+// inputs: they make a strand, in which each input is loaded once.
+
+struct Strand {
+  std::int64_t position = 0;     ///< of the first output's first tap, on the input or not
+  const float* input = nullptr;  ///< at `position`, in the first tap row on the input
+  std::int64_t output = 0;       ///< floats from the row's first output
+};
+
+/// Which of a tile's inputs lie on the image. Only an output's outer taps may be off it.
+template <int kOuter>
+struct Edges {
+  bool left[kOuter], right[kOuter];
+
+  EMBER_INLINE Edges(std::int64_t position, std::int64_t inputs, const ConvAxis& width) {
+#pragma GCC unroll 4
+    for (int i = 0; i < kOuter; ++i) {
+      left[i] = position + i * width.tap_step >= 0;
+      right[i] = position + (inputs - kOuter + i) * width.tap_step < width.input;
     }
   }
-  finish_outputs<kCount>(w, sums, first);
+};
+
+/// What one row of inputs adds to the outputs of one row, or of two.
+template <int kTaps, int kInStep, int kCount, bool kUpper, bool kLower>
+EMBER_INLINE void add_inputs(const float* x, std::int64_t pixel, const Edges<kTaps / 2>& edges,
+                             const float* upper_weights, const float* lower_weights, Vec (&upper)[kCount],
+                             Vec (&lower)[kCount]) {
+  constexpr int kInputs = (kCount - 1) * kInStep + kTaps;
+  constexpr int kOuter = kTaps / 2;
+  Vec upper_weight[kTaps];
+  Vec lower_weight[kTaps];
+#pragma GCC unroll 8
+  for (int t = 0; t < kTaps; ++t) {
+    if constexpr (kUpper) upper_weight[t] = load(upper_weights + t * kBlock);
+    if constexpr (kLower) lower_weight[t] = load(lower_weights + t * kBlock);
+  }
+#pragma GCC unroll 32
+  for (int i = 0; i < kInputs; ++i, x += pixel) {
+    bool inside = true;
+    if (i < kOuter) inside = edges.left[i];
+    if (i >= kInputs - kOuter) inside = inside && edges.right[i - (kInputs - kOuter)];
+    const Vec value = load(inside ? x : kZeros);
+#pragma GCC unroll 8
+    for (int t = 0; t < kTaps; ++t) {
+      if (i < t || (i - t) % kInStep != 0 || (i - t) / kInStep >= kCount) continue;
+      const int at = (i - t) / kInStep;
+      if constexpr (kUpper) upper[at] = fmadd(value, upper_weight[t], upper[at]);
+      if constexpr (kLower) lower[at] = fmadd(value, lower_weight[t], lower[at]);
+    }
+  }
 }
 
+/// `tiles` times kCount outputs of a strand, from output `first` on.
 template <int kTaps, int kInStep, int kCount>
-EMBER_INLINE void dense_or_bordered(const RowWork& w, std::int64_t first) {
-  if (first >= w.interior.begin && first + kCount <= w.interior.end)
-    dense_outputs<kTaps, kInStep, kCount, false>(w, first);
-  else dense_outputs<kTaps, kInStep, kCount, true>(w, first);
+void one_row(const RowWork& w, const Strand& s, std::int64_t first, std::int64_t tiles) {
+  const ConvAxis& depth = w.axes[0];
+  const ConvAxis& height = w.axes[1];
+  const ConvAxis& width = w.axes[2];
+  const std::int64_t pixel = width.tap_step * kBlock;
+  const std::int64_t stride = width.tap_step * width.out_stride;
+  for (; tiles > 0; --tiles, first += kCount) {
+    const Edges<kTaps / 2> edges(s.position + first * kInStep * width.tap_step,
+                                 (kCount - 1) * kInStep + kTaps, width);
+    Vec sums[kCount];
+#pragma GCC unroll 8
+    for (int i = 0; i < kCount; ++i) sums[i] = w.bias;
+    for (std::int64_t d = 0; d < w.depth.count; ++d) {
+      const float* x = s.input + first * kInStep * pixel + d * depth.tap_step * depth.in_stride;
+      const float* weights = w.weights + d * height.taps * kTaps * kBlock;
+      for (std::int64_t h = 0; h < w.height.count; ++h) {
+        add_inputs<kTaps, kInStep, kCount, true, false>(x, pixel, edges, weights, nullptr, sums, sums);
+        x += height.tap_step * height.in_stride;
+        weights += kTaps * kBlock;
+      }
+    }
+    finish_outputs<kCount>(w, sums, s.output + first * stride, stride);
+  }
 }
 
-/// A whole row. Widths are multiples of 7 more often than not.
-template <int kTaps, int kInStep>
-void dense_row(const RowWork& w) {
-  const std::int64_t end = w.axes[2].output;
-  std::int64_t at = 0;
-  for (; end - at >= 7; at += 7) dense_or_bordered<kTaps, kInStep, 7>(w, at);
-  for (; end - at >= 3; at += 3) dense_or_bordered<kTaps, kInStep, 3>(w, at);
-  for (; at < end; ++at) dense_or_bordered<kTaps, kInStep, 1>(w, at);
+/// The same in two rows that share all but one of their tap rows, which all lie on the input: what both meet
+/// is loaded once, and there are twice the sums to hide the latency. Each sum has the order it has in
+/// one_row().
+template <int kTaps, int kCount>
+void two_rows(const RowWork& w, const Strand& s, std::int64_t first, std::int64_t tiles) {
+  const ConvAxis& height = w.axes[1];
+  const ConvAxis& width = w.axes[2];
+  const std::int64_t pixel = width.tap_step * kBlock;
+  const std::int64_t stride = width.tap_step * width.out_stride;
+  const std::int64_t in_row = height.tap_step * height.in_stride;
+  for (; tiles > 0; --tiles, first += kCount) {
+    const Edges<kTaps / 2> edges(s.position + first * width.tap_step, kCount - 1 + kTaps, width);
+    Vec upper[kCount];
+    Vec lower[kCount];
+#pragma GCC unroll 8
+    for (int i = 0; i < kCount; ++i) upper[i] = lower[i] = w.bias;
+    const float* x = s.input + first * pixel;
+    const float* weights = w.weights;
+    constexpr std::int64_t kRow = kTaps * kBlock;
+    add_inputs<kTaps, 1, kCount, true, false>(x, pixel, edges, weights, nullptr, upper, lower);
+    for (int h = 1; h < kTaps; ++h) {
+      x += in_row;
+      weights += kRow;
+      add_inputs<kTaps, 1, kCount, true, true>(x, pixel, edges, weights, weights - kRow, upper, lower);
+    }
+    add_inputs<kTaps, 1, kCount, false, true>(x + in_row, pixel, edges, nullptr, weights, upper, lower);
+    finish_outputs<kCount>(w, upper, s.output + first * stride, stride);
+    finish_outputs<kCount>(w, lower, s.output + first * stride + height.tap_step * height.out_stride, stride);
+  }
 }
+
+using TileRun = void (*)(const RowWork&, const Strand&, std::int64_t first, std::int64_t tiles);
+
+/// The tiles of a way to walk, entry i for i + 1 outputs.
+struct TileRuns {
+  const TileRun* by_count = nullptr;
+  std::int64_t widest = 0;
+};
+
+template <int kTaps, int kInStep>
+TileRuns single_runs() {
+  static constexpr TileRun kRuns[] = {one_row<kTaps, kInStep, 1>, one_row<kTaps, kInStep, 2>,
+                                      one_row<kTaps, kInStep, 3>, one_row<kTaps, kInStep, 4>,
+                                      one_row<kTaps, kInStep, 5>, one_row<kTaps, kInStep, 6>,
+                                      one_row<kTaps, kInStep, 7>};
+  return {kRuns, 7};
+}
+
+template <int kTaps>
+TileRuns paired_runs() {
+#if defined(EMBER_ISA_AVX512)
+  static constexpr TileRun kRuns[] = {two_rows<kTaps, 1>, two_rows<kTaps, 2>, two_rows<kTaps, 3>,
+                                      two_rows<kTaps, 4>, two_rows<kTaps, 5>, two_rows<kTaps, 6>,
+                                      two_rows<kTaps, 7>};
+  return {kRuns, 7};
+#else
+  static constexpr TileRun kRuns[] = {two_rows<kTaps, 1>, two_rows<kTaps, 2>, two_rows<kTaps, 3>,
+                                      two_rows<kTaps, 4>};
+  return {kRuns, 4};
+#endif
+}
+
+/// `count` outputs in tiles as equal as possible: `wider` tiles of one more than the others.
+struct TileSplit {
+  std::int64_t tiles = 0;
+  std::int64_t narrow = 0;
+  std::int64_t wider = 0;
+
+  EMBER_INLINE TileSplit() = default;
+  EMBER_INLINE TileSplit(std::int64_t count, std::int64_t widest)
+      : tiles((count + widest - 1) / widest),
+        narrow(tiles == 0 ? 0 : count / tiles),
+        wider(tiles == 0 ? 0 : count % tiles) {}
+};
+
+/// How the rows of a job are walked in strands; made once, as divisions take longer than a narrow row.
+class StrandWalk {
+ public:
+  StrandWalk() = default;
+  StrandWalk(const ConvAxis& width, const TileRuns& runs)
+      : runs_(runs),
+        strands_(smaller(width.tap_step, width.output)),
+        longer_(width.output % width.tap_step),
+        long_(width.output / width.tap_step + 1, runs.widest),
+        short_(width.output / width.tap_step, runs.widest) {}
+
+  [[nodiscard]] bool possible() const { return runs_.widest > 0; }
+
+  /// One row, or two.
+  void run(const RowWork& w) const {
+    const ConvAxis& width = w.axes[2];
+    for (std::int64_t i = 0; i < strands_; ++i) {
+      Strand s;
+      s.position = width.in_offset + i;
+      s.input = w.input + s.position * kBlock;
+      s.output = i * width.out_stride;
+      const TileSplit& split = i < longer_ ? long_ : short_;
+      if (split.wider > 0) runs_.by_count[split.narrow](w, s, 0, split.wider);
+      runs_.by_count[split.narrow - 1](w, s, split.wider * (split.narrow + 1), split.tiles - split.wider);
+    }
+  }
+
+ private:
+  TileRuns runs_;
+  std::int64_t strands_ = 0;
+  std::int64_t longer_ = 0;  ///< strands with one output more than the others
+  TileSplit long_, short_;
+};
 
 void border_outputs(const RowWork& w, std::int64_t begin, std::int64_t end) {
   for (; begin < end; ++begin) {
@@ -140,15 +289,29 @@ void general_row(const RowWork& w) {
   border_outputs(w, end, w.axes[2].output);
 }
 
-using RowFunction = void (*)(const RowWork&);
+/// How rows are walked one by one: in strands, or (no runs) in the general way.
+TileRuns single_runs_of(const DepthwiseJob& job) {
+  const ConvAxis& width = job.axes[2];
+  const std::int64_t middle = width.in_offset + width.taps / 2 * width.tap_step;
+  const bool centred = middle >= 0 && middle + (width.output - 1) * width.in_step < width.input;
+  const bool strands = width.tap_step > 0 && (width.in_step == 1 || width.tap_step == 1);
+  if (!centred || !strands || width.in_stride != kBlock) return {};
+  if (width.taps == 3 && width.in_step == 1) return single_runs<3, 1>();
+  if (width.taps == 3 && width.in_step == 2) return single_runs<3, 2>();
+  if (width.taps == 5 && width.in_step == 1) return single_runs<5, 1>();
+  if (width.taps == 5 && width.in_step == 2) return single_runs<5, 2>();
+  return {};
+}
 
-RowFunction row_function(const ConvAxis& width) {
-  if (width.tap_step != 1 || width.in_stride != kBlock) return general_row;
-  if (width.taps == 3 && width.in_step == 1) return dense_row<3, 1>;
-  if (width.taps == 3 && width.in_step == 2) return dense_row<3, 2>;
-  if (width.taps == 5 && width.in_step == 1) return dense_row<5, 1>;
-  if (width.taps == 5 && width.in_step == 2) return dense_row<5, 2>;
-  return general_row;
+/// How two rows are walked together, if they can be.
+TileRuns paired_runs_of(const DepthwiseJob& job) {
+  const ConvAxis& depth = job.axes[0];
+  const ConvAxis& height = job.axes[1];
+  const ConvAxis& width = job.axes[2];
+  const bool flat = depth.taps == 1 && depth.output == 1;
+  const bool square = height.taps == width.taps && height.in_step == 1 && width.in_step == 1;
+  if (!flat || !square || height.tap_step < 1 || single_runs_of(job).widest == 0) return {};
+  return width.taps == 3 ? paired_runs<3>() : paired_runs<5>();
 }
 
 }  // namespace
@@ -157,15 +320,18 @@ void run_depthwise(const DepthwiseJob& job, std::int64_t row_begin, std::int64_t
   const ConvAxis& depth = job.axes[0];
   const ConvAxis& height = job.axes[1];
   const ConvAxis& width = job.axes[2];
-  const RowFunction run_row = row_function(width);
+  const TileRuns single_runs = single_runs_of(job);
+  const TileRuns paired_runs = paired_runs_of(job);
+  const StrandWalk singles = single_runs.widest > 0 ? StrandWalk(width, single_runs) : StrandWalk();
+  const StrandWalk pairs = paired_runs.widest > 0 ? StrandWalk(width, paired_runs) : StrandWalk();
   const TileEpilogue epilogue(job.epilogue.before, job.epilogue.after);
   RowWork w;
   w.axes = job.axes;
   w.epilogue = &epilogue;
   w.interior = interior_of(width);
-  for (std::int64_t row = row_begin; row < row_end; ++row) {
-    const std::int64_t at_depth = row / height.output;
-    const std::int64_t at_height = row % height.output;
+  const auto run = [&](std::int64_t row, bool pair) {
+    const std::int64_t at_depth = depth.output == 1 ? 0 : row / height.output;
+    const std::int64_t at_height = row - at_depth * height.output;
     w.depth = taps_at(depth, at_depth);
     w.height = taps_at(height, at_height);
     const std::int64_t in = (w.depth.position + w.depth.begin * depth.tap_step) * depth.in_stride +
@@ -179,7 +345,21 @@ void run_depthwise(const DepthwiseJob& job, std::int64_t row_begin, std::int64_t
       w.output = job.output + out + lane;
       w.residual = job.epilogue.residual == nullptr ? nullptr : job.epilogue.residual + out + lane;
       w.channel = job.channel + lane;
-      run_row(w);
+      if (pair) pairs.run(w);
+      else if (singles.possible()) singles.run(w);
+      else general_row(w);
+    }
+  };
+  // Rows whose distance is the dilation share tap rows.
+  const std::int64_t apart = pairs.possible() ? height.tap_step : 1;
+  for (std::int64_t begin = row_begin; begin < row_end; begin += 2 * apart) {
+    for (std::int64_t row = begin; row < smaller(begin + apart, row_end); ++row) {
+      const bool both = row + apart < row_end;
+      const std::int64_t position = row * height.in_step + height.in_offset;
+      const bool pair = both && pairs.possible() && position >= 0 &&
+                        position + height.taps * height.tap_step < height.input;
+      run(row, pair);
+      if (both && !pair) run(row + apart, false);
     }
   }
 }

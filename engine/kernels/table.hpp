@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/activation.hpp"
+#include "kernels/channel_gather.hpp"
 #include "kernels/convolution.hpp"
 #include "kernels/elementwise.hpp"
 #include "kernels/gemm.hpp"
@@ -40,6 +41,7 @@ struct KernelTable {
   const LayoutKernels* layout;
   const PoolKernels* pool;
   const ResizeKernels* resize;
+  const ChannelGatherKernels* channel_gather;
 };
 
 /// The table of an instruction set. Using it on a processor without that set is undefined.

@@ -19,6 +19,7 @@ extern const WinogradKernels kWinograd;
 extern const LayoutKernels kLayout;
 extern const PoolKernels kPool;
 extern const ResizeKernels kResize;
+extern const ChannelGatherKernels kChannelGather;
 
 extern const KernelTable kTable;
 const KernelTable kTable = {
@@ -50,6 +51,7 @@ const KernelTable kTable = {
     .layout = &kLayout,
     .pool = &kPool,
     .resize = &kResize,
+    .channel_gather = &kChannelGather,
 };
 
 }  // namespace ember::kernels::EMBER_ISA_NAMESPACE

@@ -39,11 +39,17 @@ LowerResult consider_concat(LowerContext& c) {
   const Layout layout = concat_layout(c, axis);
   const TensorDesc out = output_desc(c, 0, layout);
   std::vector<Move> moves;
+  std::vector<Placement> placements;
+  // Where nothing repeats around the axis, every input is one run of the output.
+  const bool runs = out.shape.elements(0, axis) == 1;
+  std::size_t offset = 0;
   std::int64_t start = 0;
   for (int i = 0; i < c.input_count(); ++i) {
     TensorDesc in = c.inputs[static_cast<std::size_t>(i)];
     in.layout = layout;
     in.block = out.block;
+    if (runs && c.constants[static_cast<std::size_t>(i)] == nullptr) placements.push_back({i, offset});
+    offset += in.bytes();
     BoxCopy box;
     for (int a = 0; a < out.shape.rank(); ++a)
       add_axis(box, in, a, {.count = in.shape[a]}, out, a, a == axis ? start : 0);
@@ -52,7 +58,7 @@ LowerResult consider_concat(LowerContext& c) {
                      .copy = StridedCopy(in.type, std::move(box), c.kernels())});
     start += in.shape[axis];
   }
-  Lowered lowered{.step = make_move_step(std::move(moves))};
+  Lowered lowered{.step = make_move_step(std::move(moves)), .placements = std::move(placements)};
   lowered.input_layouts.assign(c.inputs.size(), layout);
   lowered.output_layouts = {layout};
   return lowered;

@@ -34,7 +34,14 @@ bool aligned(const ConvGeometry& g, std::int64_t block) {
   return g.groups == 1 || (g.in_per_group() % block == 0 && g.out_per_group() % block == 0);
 }
 
-/// Packs what is constant; what is not is packed by each run.
+std::vector<ConvPhase> phases_of(const ConvGeometry& g, std::int64_t block, std::int64_t columns, bool plain,
+                                 bool transposed) {
+  if (transposed) return conv_transpose_phases(g, block, columns, plain);
+  return {conv_phase(g, block, columns, plain)};
+}
+
+}  // namespace
+
 void take_filters(LowerContext& c, DirectConvPlan& plan) {
   const FilterPacking& first = plan.phases.front().packing;
   if (c.constants[1] != nullptr) {
@@ -57,11 +64,7 @@ void take_filters(LowerContext& c, DirectConvPlan& plan) {
                      [&](float* to) { pack_bias(first, c.constants[2]->data<float>().data(), to); });
 }
 
-std::vector<ConvPhase> phases_of(const ConvGeometry& g, std::int64_t block, std::int64_t columns, bool plain,
-                                 bool transposed) {
-  if (transposed) return conv_transpose_phases(g, block, columns, plain);
-  return {conv_phase(g, block, columns, plain)};
-}
+namespace {
 
 template <GeometryOf kGeometry, Form kForm>
 LowerResult consider_direct(LowerContext& c) {

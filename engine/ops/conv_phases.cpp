@@ -67,7 +67,9 @@ ConvPhase conv_phase(const ConvGeometry& g, std::int64_t block, std::int64_t col
   ConvPhase phase;
   // Plain input has no channels side by side, but a lone tap can walk through all of them in one loop.
   const std::int64_t plain_lanes = one_inner_tap(g.windows) ? g.in_per_group() : 1;
-  phase.packing = packing_of(g, plain_input ? plain_lanes : block, columns);
+  // A single block that is not full is read only as far as it goes, by fours as loops are unrolled.
+  const std::int64_t block_lanes = std::min(block, (g.in_per_group() + 3) / 4 * 4);
+  phase.packing = packing_of(g, plain_input ? plain_lanes : block_lanes, columns);
   for (std::size_t i = 0; i < kSpatialAxes; ++i) {
     const WindowAxis& axis = g.windows.axes[i];
     phase.packing.taps[i].count = axis.kernel;

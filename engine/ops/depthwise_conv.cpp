@@ -14,41 +14,35 @@ namespace {
 
 class DepthwiseStep final : public Step {
  public:
-  DepthwiseStep(const ConvGeometry& g, std::int64_t block, PackedWeights weights, PackedWeights bias,
-                const Epilogue& epilogue, std::size_t residual, const kernels::ConvKernels& kernels)
-      : g_(g),
-        block_(block),
-        blocks_(ceil_div(g.out_channels, block)),
-        phase_(conv_phase(g, block, block, false)),
-        weights_(std::move(weights)),
-        bias_(std::move(bias)),
-        epilogue_(epilogue),
-        residual_(residual),
-        kernels_(&kernels) {
-    const double row_time =
-        static_cast<double>(g.windows.taps() * phase_.axes[2].output * block) * 2.0 / kFlopsPerNanosecond;
-    const std::int64_t rows = phase_.axes[0].output * phase_.axes[1].output;
+  DepthwiseStep(DepthwisePlan plan, std::size_t residual, const kernels::ConvKernels& kernels)
+      : plan_(std::move(plan)), residual_(residual), kernels_(&kernels) {
+    const ConvPhase& phase = plan_.phase;
+    const double row_time = static_cast<double>(plan_.g.windows.taps() * phase.axes[2].output * plan_.block) *
+                            2.0 / kFlopsPerNanosecond;
+    const std::int64_t rows = phase.axes[0].output * phase.axes[1].output;
     rows_ = Chunks(rows, static_cast<std::int64_t>(kTaskNanoseconds / std::max(1.0, row_time)));
-    work_ = static_cast<std::int64_t>(row_time * static_cast<double>(g.batch * blocks_ * rows));
+    work_ = static_cast<std::int64_t>(row_time * static_cast<double>(plan_.g.batch * plan_.blocks() * rows));
   }
 
   void run(const StepContext& context) const override {
     const auto* x = static_cast<const float*>(context.inputs[0]);
     const auto* residual =
-        epilogue_.residual ? static_cast<const float*>(context.inputs[residual_]) : nullptr;
+        plan_.epilogue.residual ? static_cast<const float*>(context.inputs[residual_]) : nullptr;
     auto* y = static_cast<float*>(context.outputs[0]);
+    const Windows& windows = plan_.g.windows;
+    const std::int64_t block = plan_.block;
     const std::int64_t parts = rows_.parts();
-    context.parallel.for_each(g_.batch * blocks_ * parts, work_, [&](std::int64_t task, int) {
+    context.parallel.for_each(plan_.g.batch * plan_.blocks() * parts, work_, [&](std::int64_t task, int) {
       const std::int64_t plane = task / parts;
-      const std::int64_t block = plane % blocks_;
-      const std::int64_t out = plane * g_.windows.outputs() * block_;
+      const std::int64_t first = plane % plan_.blocks() * block;  // channel
+      const std::int64_t out = plane * windows.outputs() * block;
       kernels::DepthwiseJob job;
-      for (int i = 0; i < kSpatialAxes; ++i) job.axes[i] = phase_.axes[i];
-      job.input = x + plane * g_.windows.inputs() * block_;
-      job.weights = weights_.get() + block * g_.windows.taps() * block_;
+      for (int i = 0; i < kSpatialAxes; ++i) job.axes[i] = plan_.phase.axes[i];
+      job.input = x + plane * windows.inputs() * block;
+      job.weights = plan_.weights.get() + first * windows.taps();
       job.output = y + out;
-      job.channel = block * block_;
-      job.epilogue = product_epilogue(epilogue_, bias_ ? bias_.get() + block * block_ : nullptr,
+      job.channel = first;
+      job.epilogue = product_epilogue(plan_.epilogue, plan_.bias ? plan_.bias.get() + first : nullptr,
                                       residual == nullptr ? nullptr : residual + out);
       kernels_->depthwise(job, rows_.begin(task % parts), rows_.end(task % parts));
     });
@@ -57,12 +51,7 @@ class DepthwiseStep final : public Step {
  private:
   static constexpr double kFlopsPerNanosecond = 20.0;
 
-  ConvGeometry g_;
-  std::int64_t block_;
-  std::int64_t blocks_;
-  ConvPhase phase_;
-  PackedWeights weights_, bias_;
-  Epilogue epilogue_;
+  DepthwisePlan plan_;
   std::size_t residual_;
   const kernels::ConvKernels* kernels_;
   Chunks rows_;
@@ -80,31 +69,39 @@ void pack_depthwise(const ConvGeometry& g, std::int64_t block, const float* filt
 
 }  // namespace
 
-LowerResult consider_depthwise_conv(LowerContext& c) {
+std::optional<Refusal> plan_depthwise(LowerContext& c, DepthwisePlan& plan) {
   if (!all_float32(c)) return Refusal{"an element type other than float32, or nothing to compute"};
-  const ConvGeometry g = conv_geometry(c, c.inputs[0].shape, c.inputs[1].shape);
+  plan.g = conv_geometry(c, c.inputs[0].shape, c.inputs[1].shape);
+  const ConvGeometry& g = plan.g;
   if (g.in_per_group() != 1 || g.out_per_group() != 1 || g.groups == 1) return Refusal{"not depthwise"};
   if (c.constants[0] != nullptr) return Refusal{"a constant input"};
   if (c.constants[1] == nullptr || (c.has_input(2) && c.constants[2] == nullptr))
     return Refusal{"weights that only a run knows"};
   const std::int64_t block = c.block();
-  const std::int64_t padded = ceil_div(g.out_channels, block) * block;
-  PackedWeights weights = c.pack(*c.constants[1], fmt::format("depthwise {}", block),
-                                 static_cast<std::size_t>(padded * g.windows.taps()), [&](float* to) {
-                                   pack_depthwise(g, block, c.constants[1]->data<float>().data(), to);
-                                 });
-  PackedWeights bias;
+  plan.block = block;
+  plan.phase = conv_phase(g, block, block, false);
+  plan.epilogue = c.epilogue;
+  const auto padded = static_cast<std::size_t>(plan.blocks() * block);
+  plan.weights = c.pack(*c.constants[1], fmt::format("depthwise {}", block),
+                        padded * static_cast<std::size_t>(g.windows.taps()), [&](float* to) {
+                          pack_depthwise(g, block, c.constants[1]->data<float>().data(), to);
+                        });
   if (c.has_input(2)) {
-    bias = c.pack(*c.constants[2], fmt::format("depthwise bias {}", block), static_cast<std::size_t>(padded),
-                  [&](float* to) { std::ranges::copy(c.constants[2]->data<float>(), to); });
+    plan.bias = c.pack(*c.constants[2], fmt::format("depthwise bias {}", block), padded,
+                       [&](float* to) { std::ranges::copy(c.constants[2]->data<float>(), to); });
   }
+  return std::nullopt;
+}
+
+LowerResult consider_depthwise_conv(LowerContext& c) {
+  DepthwisePlan plan;
+  if (auto refusal = plan_depthwise(c, plan)) return *std::move(refusal);
   Lowered lowered;
   lowered.input_layouts.assign(c.inputs.size(), Layout::Plain);
   lowered.input_layouts[0] = Layout::Blocked;
   if (c.epilogue.residual) lowered.input_layouts.back() = Layout::Blocked;
   lowered.output_layouts = {Layout::Blocked};
-  lowered.step = std::make_unique<DepthwiseStep>(g, block, std::move(weights), std::move(bias), c.epilogue,
-                                                 c.inputs.size() - 1, *c.kernels().conv);
+  lowered.step = std::make_unique<DepthwiseStep>(std::move(plan), c.inputs.size() - 1, *c.kernels().conv);
   return lowered;
 }
 

@@ -49,6 +49,9 @@ ConvPhase conv_phase(const ConvGeometry& g, std::int64_t block, std::int64_t col
 std::vector<ConvPhase> conv_transpose_phases(const ConvGeometry& g, std::int64_t block, std::int64_t columns,
                                              bool plain_input);
 
+/// Packs those filters and biases that are constant; the others are packed by each run.
+void take_filters(LowerContext& c, DirectConvPlan& plan);
+
 std::unique_ptr<Step> make_direct_conv(DirectConvPlan plan, const kernels::KernelTable& kernels);
 
 }  // namespace ember::ops

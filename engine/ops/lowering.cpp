@@ -16,6 +16,7 @@ void add_normalization_candidates(CandidateMap& map);
 void add_matmul_candidates(CandidateMap& map);
 void add_alias_candidates(CandidateMap& map);
 void add_cast_candidates(CandidateMap& map);
+void add_channel_gather_candidates(CandidateMap& map);
 void add_concat_split_candidates(CandidateMap& map);
 void add_gather_candidates(CandidateMap& map);
 void add_pad_candidates(CandidateMap& map);
@@ -33,6 +34,7 @@ CandidateMap build() {
   CandidateMap map;
   add_alias_candidates(map);
   add_cast_candidates(map);
+  add_channel_gather_candidates(map);  // before those that leave the layout
   add_concat_split_candidates(map);
   add_gather_candidates(map);
   add_pad_candidates(map);

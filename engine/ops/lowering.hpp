@@ -107,6 +107,12 @@ class LowerContext : public NodeContext {
                              const std::function<void(float*)>& fill) = 0;
 };
 
+/// An input that is copied as it is to a place in output 0.
+struct Placement {
+  int input = 0;
+  std::size_t offset = 0;  ///< bytes
+};
+
 struct Lowered {
   std::unique_ptr<Step> step;
   /// Layout wanted for each input (the planner converts where it differs), and made for each output.
@@ -115,6 +121,9 @@ struct Lowered {
   std::vector<Layout> output_layouts;
   /// Input whose memory output 0 may share (same bytes, element i written only after it was read), -1: none.
   int in_place = -1;
+  /// Inputs that may be made where they end up, with the same bytes as they have elsewhere: the step finds an
+  /// input at its place in the output and leaves it there.
+  std::vector<Placement> placements;
 };
 
 /// Why a candidate does not take a node: one phrase, e.g. "groups > 1".

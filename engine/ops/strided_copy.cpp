@@ -138,9 +138,16 @@ void StridedCopy::cut() {
   work_ = streams ? elements * static_cast<std::int64_t>(element_) / 8 : elements;
 }
 
-bool StridedCopy::is_dense() const noexcept {
-  return from_offset_ == 0 && to_offset_ == 0 && outer_.empty() && plane_.rows == 1 &&
-         plane_.from_column == 1 && plane_.to_column == 1;
+bool StridedCopy::is_one_run() const noexcept {
+  return outer_.empty() && plane_.rows == 1 && plane_.from_column == 1 && plane_.to_column == 1;
+}
+
+bool StridedCopy::is_dense() const noexcept { return from_offset_ == 0 && to_offset_ == 0 && is_one_run(); }
+
+bool StridedCopy::is_there(const void* from, const void* to) const noexcept {
+  const auto element = static_cast<std::int64_t>(element_);
+  return is_one_run() && static_cast<const std::byte*>(from) + from_offset_ * element ==
+                             static_cast<const std::byte*>(to) + to_offset_ * element;
 }
 
 void StridedCopy::run_task(const void* from, void* to, std::int64_t task) const {
@@ -182,16 +189,26 @@ class MoveStep final : public Step {
   }
 
   void run(const StepContext& context) const override {
+    const auto is_there = [&](const Move& move) {
+      return move.copy.is_there(source(move, context), target(move, context));
+    };
+    if (std::ranges::all_of(moves_, is_there)) return;
     context.parallel.for_each(tasks_, work_, [&](std::int64_t task, int) {
       const Move* move = moves_.data();
       for (; task >= move->copy.tasks(); ++move) task -= move->copy.tasks();
-      const void* from = move->constant != nullptr ? move->constant->raw()
-                                                   : context.inputs[static_cast<std::size_t>(move->input)];
-      move->copy.run_task(from, context.outputs[static_cast<std::size_t>(move->output)], task);
+      if (!is_there(*move)) move->copy.run_task(source(*move, context), target(*move, context), task);
     });
   }
 
  private:
+  static const void* source(const Move& move, const StepContext& context) {
+    return move.constant != nullptr ? move.constant->raw()
+                                    : context.inputs[static_cast<std::size_t>(move.input)];
+  }
+  static void* target(const Move& move, const StepContext& context) {
+    return context.outputs[static_cast<std::size_t>(move.output)];
+  }
+
   std::vector<Move> moves_;
   std::int64_t tasks_ = 0, work_ = 0;
 };

@@ -51,9 +51,12 @@ class StridedCopy {
   [[nodiscard]] std::int64_t work() const noexcept { return work_; }  ///< nanoseconds, roughly
   /// Whether the box is one dense run from the start of one place to the start of the other.
   [[nodiscard]] bool is_dense() const noexcept;
+  /// Whether the box is one dense run that lies where it is to go already.
+  [[nodiscard]] bool is_there(const void* from, const void* to) const noexcept;
   void run_task(const void* from, void* to, std::int64_t task) const;
 
  private:
+  [[nodiscard]] bool is_one_run() const noexcept;
   void choose_kernel(const kernels::KernelTable& kernels);
   void cut();
 
@@ -77,7 +80,7 @@ struct Move {
   StridedCopy copy;
 };
 
-/// Runs moves side by side in one parallel loop.
+/// Runs moves side by side in one parallel loop. What lies where it is to go already stays.
 std::unique_ptr<Step> make_move_step(std::vector<Move> moves);
 
 /// Copies an input as it is, in parallel; nothing when input and output share memory.

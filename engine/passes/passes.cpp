@@ -27,6 +27,7 @@ constexpr std::array kPasses = {
     Pass{"identity_removal", remove_identities},
     Pass{"dropout_removal", remove_dropouts},
     Pass{"pad_folding", fold_pads},
+    Pass{"dilation_recovery", recover_dilations},
     Pass{"batchnorm_folding", fold_batch_normalizations},
     Pass{"dead_code", remove_dead_code},
 };

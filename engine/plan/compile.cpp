@@ -2,6 +2,7 @@
 #include <array>
 #include <map>
 #include <optional>
+#include <span>
 #include <utility>
 #include <variant>
 
@@ -10,7 +11,9 @@
 #include <ember/error.hpp>
 
 #include "kernels/table.hpp"
+#include "ops/conv_chain.hpp"
 #include "ops/op.hpp"
+#include "plan/conv_chains.hpp"
 #include "plan/fuse.hpp"
 #include "plan/pack_cache.hpp"
 #include "plan/plan.hpp"
@@ -93,10 +96,17 @@ class Compiler {
     widen_halves(plan_->network);
     const std::set<ValueId> kept = probed_values();
     merged_ = merge_activations(plan_->network, kept);
+    if (options_.reference_only.empty()) {
+      labels_ = merge_channel_moves(plan_->network, kept);
+      labels_.merge(spread_small_groups(plan_->network, table_.block, kept));
+      labels_.merge(merge_siblings(plan_->network, table_.block, kept));
+    }
+    labels_.insert(merged_.begin(), merged_.end());
     for (const ValueId v : graph().inputs) plan_->inputs.push_back(define(v, Layout::Plain));
     for (std::size_t i = 0; i < graph().captured.size(); ++i) define_captured(i);
     for (const ValueId v : graph().inputs) probe(v);
-    for (const Group& group : fuse(plan_->network, kept)) emit(group);
+    for (const Chain& chain : chain_convolutions(plan_->network, fuse(plan_->network, kept), kept))
+      emit_chain(chain);
     for (const ValueId v : graph().outputs) plan_->outputs.push_back(finish_output(v));
     assign_memory(*plan_);
     return plan_;
@@ -205,6 +215,60 @@ class Compiler {
 
   // ---- steps
 
+  /// As one step where that is offered, else its longest parts that are.
+  void emit_chain(std::span<const Group> chain) {
+    std::string refused;
+    for (std::size_t length = chain.size(); length > 1; --length) {
+      for (std::size_t first = 0; first + length <= chain.size(); ++first) {
+        ops::LowerResult result = consider_chain(chain.subspan(first, length));
+        if (const auto* refusal = std::get_if<ops::Refusal>(&result)) {
+          if (refused.empty()) refused = fmt::format("conv_chain: {}", refusal->reason);
+          continue;
+        }
+        for (std::size_t i = 0; i < first; ++i) emit(chain[i]);
+        accept_chain(chain.subspan(first, length), std::get<ops::Lowered>(std::move(result)));
+        for (std::size_t i = first + length; i < chain.size(); ++i) emit(chain[i]);
+        return;
+      }
+    }
+    for (const Group& group : chain) {
+      chain_refusal_ = refused;
+      emit(group);
+    }
+    chain_refusal_.clear();
+  }
+
+  ops::LowerResult consider_chain(std::span<const Group> chain) {
+    std::vector<PlanLowerContext> contexts;
+    contexts.reserve(chain.size());
+    std::vector<ops::LowerContext*> stages;
+    for (const Group& group : chain) {
+      if (!is_static(group) || forced_to_reference(group.main))
+        return ops::Refusal{"a shape only a run knows"};
+      contexts.push_back(context_of(group));
+      if (stages.empty()) {
+        stages.push_back(&contexts.back());
+        continue;
+      }
+      TensorDesc& between = contexts.back().inputs[0];
+      between.layout = Layout::Blocked;
+      between.block = table_.block;
+      stages.push_back(&contexts.back());
+    }
+    return ops::consider_conv_chain(stages);
+  }
+
+  void accept_chain(std::span<const Group> chain, ops::Lowered lowered) {
+    Group whole = chain.front();
+    for (const Group& group : chain.subspan(1))
+      whole.nodes.insert(whole.nodes.end(), group.nodes.begin(), group.nodes.end());
+    whole.output = chain.back().output;
+    std::vector<ValueId> inputs = {graph().node(whole.main).inputs[0]};
+    if (chain.back().residual != kNoValue) inputs.push_back(chain.back().residual);
+    accept(whole, inputs, std::move(lowered), "conv_chain");
+    probe(whole.output);
+  }
+
   void emit(const Group& group) {
     const auto branches = plan_->network.branches.find(group.main);
     if (branches != plan_->network.branches.end()) {
@@ -243,7 +307,7 @@ class Compiler {
     step.op = graph().node(id).op;
     step.implementation = implementation;
     step.refusals = std::exchange(refusals_, {});
-    if (const auto merged = merged_.find(id); merged != merged_.end()) step.fused = merged->second;
+    if (const auto labels = labels_.find(id); labels != labels_.end()) step.fused = labels->second;
     return step;
   }
 
@@ -275,21 +339,8 @@ class Compiler {
       refusals_ = "forced to the reference";
       return false;
     }
-    PlanLowerContext context(graph(), group.main, table_, packs_);
-    std::vector<ValueId> inputs = node.inputs;
-    if (group.residual != kNoValue) inputs.push_back(group.residual);
-    for (const ValueId v : inputs) {
-      context.constants.push_back(graph().constant(v));
-      context.inputs.push_back(v == kNoValue ? TensorDesc{} : current_desc(v));
-    }
-    for (std::size_t i = 0; i < node.outputs.size(); ++i) {
-      const ValueId v = i == 0 ? group.output : node.outputs[i];
-      context.outputs.push_back(v == kNoValue ? TensorDesc{}
-                                              : TensorDesc{fact(v).type, *fact(v).shape, Layout::Plain, 1});
-    }
-    context.epilogue = group.epilogue;
-    context.watched = !options_.probes.empty();
-    std::string refused;
+    PlanLowerContext context = context_of(group);
+    std::string refused = std::exchange(chain_refusal_, {});
     for (const ops::Candidate& candidate : ops::candidates(node.op)) {
       ops::LowerResult result = candidate.consider(context);
       if (const auto* refusal = std::get_if<ops::Refusal>(&result)) {
@@ -298,11 +349,36 @@ class Compiler {
         continue;
       }
       refusals_ = std::move(refused);
-      accept(group, inputs, std::get<ops::Lowered>(std::move(result)), std::string(candidate.implementation));
+      accept(group, inputs_of(group), std::get<ops::Lowered>(std::move(result)),
+             std::string(candidate.implementation));
       return true;
     }
     refusals_ = refused.empty() ? "no kernel for this operator" : std::move(refused);
     return false;
+  }
+
+  /// The main node's inputs, and the residual behind them.
+  [[nodiscard]] std::vector<ValueId> inputs_of(const Group& group) const {
+    std::vector<ValueId> inputs = graph().node(group.main).inputs;
+    if (group.residual != kNoValue) inputs.push_back(group.residual);
+    return inputs;
+  }
+
+  PlanLowerContext context_of(const Group& group) {
+    PlanLowerContext context(graph(), group.main, table_, packs_);
+    for (const ValueId v : inputs_of(group)) {
+      context.constants.push_back(graph().constant(v));
+      context.inputs.push_back(v == kNoValue ? TensorDesc{} : current_desc(v));
+    }
+    const graph::Node& node = graph().node(group.main);
+    for (std::size_t i = 0; i < node.outputs.size(); ++i) {
+      const ValueId v = i == 0 ? group.output : node.outputs[i];
+      context.outputs.push_back(v == kNoValue ? TensorDesc{}
+                                              : TensorDesc{fact(v).type, *fact(v).shape, Layout::Plain, 1});
+    }
+    context.epilogue = group.epilogue;
+    context.watched = !options_.probes.empty();
+    return context;
   }
 
   [[nodiscard]] TensorDesc current_desc(ValueId v) const {
@@ -316,6 +392,7 @@ class Compiler {
     PlannedStep step = describe(group.main, implementation);
     step.step = std::move(lowered.step);
     step.in_place = lowered.in_place;
+    step.placements = std::move(lowered.placements);
     const auto layout_at = [](const std::vector<Layout>& layouts, std::size_t i) {
       return i < layouts.size() ? layouts[i] : Layout::Plain;
     };
@@ -329,9 +406,9 @@ class Compiler {
     }
     for (const NodeId id : group.nodes) step.flops += flops(id);
     for (std::size_t i = 1; i < group.nodes.size(); ++i) {
-      const auto merged = merged_.find(group.nodes[i]);
-      if (merged == merged_.end()) step.fused.push_back(graph().label(group.nodes[i]));
-      else step.fused.insert(step.fused.end(), merged->second.begin(), merged->second.end());
+      const auto labels = labels_.find(group.nodes[i]);
+      if (labels == labels_.end()) step.fused.push_back(graph().label(group.nodes[i]));
+      else step.fused.insert(step.fused.end(), labels->second.begin(), labels->second.end());
     }
     plan_->steps.push_back(std::move(step));
   }
@@ -424,8 +501,10 @@ class Compiler {
   std::map<ValueId, int> primary_;                    ///< the slot a value was made in
   std::map<std::pair<ValueId, Layout>, int> copies_;  ///< every slot a value exists in
   std::map<ValueId, std::vector<int>> probes_;
-  std::map<NodeId, std::vector<std::string>> merged_;  ///< activations merged from several nodes
+  Labels merged_;  ///< activations merged from several nodes
+  Labels labels_;  ///< of all nodes that rewrites made
   std::string refusals_;
+  std::string chain_refusal_;  ///< why the next group does not run in a chain
 };
 
 }  // namespace

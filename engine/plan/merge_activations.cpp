@@ -34,10 +34,9 @@ graph::Node single_node(const kernels::Activation& function) {
 
 }  // namespace
 
-std::map<graph::NodeId, std::vector<std::string>> merge_activations(Specialized& specialized,
-                                                                    const std::set<graph::ValueId>& kept) {
+Labels merge_activations(Specialized& specialized, const std::set<graph::ValueId>& kept) {
   graph::Graph& graph = specialized.graph;
-  std::map<graph::NodeId, std::vector<std::string>> merged;
+  Labels merged;
   for (const ops::ActivationPattern& pattern : ops::find_activations(graph)) {
     const Fact& fact = specialized.fact(pattern.output);
     if (pattern.nodes.size() < 2 || fact.type != DataType::Float32 || !fact.shape.has_value()) continue;

@@ -47,8 +47,9 @@ struct PlannedStep {
   };
   Kind kind = Kind::Kernel;
   std::unique_ptr<const ops::Step> step;
-  std::vector<int> inputs, outputs;  ///< slots; kNoSlot where left out
-  int in_place = -1;                 ///< input whose memory output 0 may share
+  std::vector<int> inputs, outputs;        ///< slots; kNoSlot where left out
+  int in_place = -1;                       ///< input whose memory output 0 may share
+  std::vector<ops::Placement> placements;  ///< inputs whose memory may be a part of output 0's
   graph::NodeId node_id = graph::kNoNode;
   std::vector<int> then_captures, else_captures;  ///< Conditional: slots for Graph::captured of each branch
   std::shared_ptr<const Plan> then_plan, else_plan;
@@ -88,7 +89,8 @@ struct PlanOptions {
 /// Compiles a graph whose operators were checked. Throws Error.
 std::shared_ptr<const Plan> compile(const graph::Graph& graph, const PlanOptions& options, PackCache& packs);
 
-/// Gives every arena slot its offset: lifetimes, in-place sharing, largest first into the lowest gap.
+/// Gives every arena slot its offset: lifetimes, in-place sharing, parts of a whole inside it, largest first
+/// into the lowest gap.
 void assign_memory(Plan& plan);
 
 }  // namespace ember::plan

@@ -65,10 +65,27 @@ Specialized specialize(const graph::Graph& graph, const std::map<std::string, Sh
 /// enter and leave, and the roundings in between disappear.
 void widen_halves(Specialized& specialized);
 
+/// Per node that a rewrite below made, the labels of the nodes it stands for beyond its own.
+using Labels = std::map<graph::NodeId, std::vector<std::string>>;
+
+// Rewrites of a specialised graph. Values in `kept` are seen from outside and stay.
+
 /// Replaces activations spread over several nodes by one node (Swish, Gelu, HardSwish, Mish), so
-/// that they run as one loop, unless a value inside one is in `kept`. Returns, per new node, the labels
-/// of the nodes it stands for.
-std::map<graph::NodeId, std::vector<std::string>> merge_activations(Specialized& specialized,
-                                                                    const std::set<graph::ValueId>& kept);
+/// that they run as one loop.
+Labels merge_activations(Specialized& specialized, const std::set<graph::ValueId>& kept);
+
+/// Replaces chains of reshapes, transposes and picks that only put channels in another order (a channel
+/// shuffle, or one half of it) by one Gather of channels, which can stay in the blocked layout.
+Labels merge_channel_moves(Specialized& specialized, const std::set<graph::ValueId>& kept);
+
+/// Gives convolutions of few small groups that do not fill blocks of `block` channels one group, with zeros
+/// in its filters, and takes a Gather of a convolution's channels into its filters. As in any padded or
+/// transformed convolution, what is not finite in one group may then reach the others.
+Labels spread_small_groups(Specialized& specialized, int block, const std::set<graph::ValueId>& kept);
+
+/// Makes one convolution of several that read the same value with the same windows and together fill at most
+/// one block of `block` channels, and the same of depthwise ones behind them: detection heads, of which each
+/// would compute a block for a few channels.
+Labels merge_siblings(Specialized& specialized, int block, const std::set<graph::ValueId>& kept);
 
 }  // namespace ember::plan

@@ -134,6 +134,23 @@ TEST_CASE("Split, plain and blocked") {
   check({"Split", 11, {{"split", Ints{1, 4}}}, 2}, {distinct(DataType::Int64, {5, 3})}, {}, "strided_split");
 }
 
+TEST_CASE("channels put together anew without leaving the blocked layout") {
+  const GraphBuilder::Attributes channels{{"axis", std::int64_t{1}}};
+  check({"Concat", 13, channels}, {random({2, 24, 3, 5}), random({2, 24, 3, 5})}, {}, "channel_concat", true);
+  check({"Concat", 13, channels}, {random({1, 5, 70, 40}), random({1, 17, 70, 40}), random({1, 3, 70, 40})},
+        {}, "channel_concat", true);
+  check({"Split", 13, channels, 3}, {random({2, 53, 3, 5})}, {ints({13, 35, 5})}, "channel_split", true);
+  check({"Split", 13, channels, 2}, {random({2, 10, 3, 5})}, {}, "channel_split", true);
+  check({"Gather", 13, channels}, {random({2, 26, 3, 5})}, {ints({0, 13, 1, 14, -1, 25, 25, 2, 9})},
+        "channel_gather", true);
+  std::vector<std::int64_t> scattered;  // one lane of every block
+  for (std::int64_t i = 0; i < 40; ++i) scattered.push_back(i * 17 % 320);
+  check({"Gather", 13, channels}, {random({1, 320, 7})}, {ints(scattered)}, "channel_gather", true);
+  check({"Slice", 13}, {random({2, 40, 3, 5})}, {ints({3}), ints({30}), ints({1})}, "channel_slice", true);
+  check({"Slice", 13}, {random({2, 40, 3, 5})}, {ints({39}), ints({0}), ints({1}), ints({-3})},
+        "channel_slice", true);
+}
+
 TEST_CASE("Slice forwards, backwards and by channels") {
   constexpr std::int64_t kMin = std::numeric_limits<std::int64_t>::min();
   const auto slice = [](const Shape& shape, const Ints& starts, const Ints& ends, const Ints& axes,
