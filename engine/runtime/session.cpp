@@ -79,6 +79,7 @@ Session::Impl::Impl(const Model& model, SessionOptions wanted, std::vector<runti
     const int threads = options.threads == 0 ? runtime::available_processors() : options.threads;
     if (threads > 1) arena = std::make_shared<ThreadArena>(threads);
   }
+  if (arena != nullptr && arena->threads() > 1) crew.emplace(*arena);
   input_shapes = options.input_shapes;
   // Errors in shapes should come now rather than in the first run. But an image size that the model leaves
   // open is not guessed: such a network is compiled when its shapes arrive.
@@ -138,12 +139,11 @@ void Session::Impl::run() {
   runtime::Execution& network = ready();
   const FlushSubnormals flush;
   runtime::StepTimes* measured = options.profile ? &times : nullptr;
-  if (arena == nullptr) {
+  if (crew.has_value()) {
+    crew->run([&] { network.run(*crew, probe_pointers, measured); });
+  } else {
     SerialParallel serial;
     network.run(serial, probe_pointers, measured);
-  } else {
-    runtime::ArenaParallel parallel(arena->threads());
-    arena->get().execute([&] { network.run(parallel, probe_pointers, measured); });
   }
 }
 
