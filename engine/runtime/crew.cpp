@@ -5,6 +5,9 @@
 #include <thread>
 #include <utility>
 
+#if defined(__linux__)
+#include <sched.h>
+#endif
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -34,6 +37,30 @@ void relax() noexcept {
 #elif defined(__aarch64__)
   asm volatile("yield");
 #endif
+}
+
+/// The processor that this thread is on, -1 where the system does not say.
+int current_processor() noexcept {
+#if defined(__linux__)
+  return ::sched_getcpu();
+#else
+  return -1;
+#endif
+}
+
+/// Gets this thread off a processor; false when it may run on no other. Woken by a thread that never sleeps,
+/// a worker is often put behind it in the same queue, and the system takes many milliseconds to notice.
+bool leave_processor(int processor) noexcept {
+  if (processor < 0 || current_processor() != processor) return true;
+#if defined(__linux__)
+  cpu_set_t allowed;
+  if (::sched_getaffinity(0, sizeof allowed, &allowed) != 0) return true;
+  cpu_set_t others = allowed;
+  CPU_CLR(processor, &others);
+  if (CPU_COUNT(&others) == 0 || ::sched_setaffinity(0, sizeof others, &others) != 0) return false;
+  ::sched_setaffinity(0, sizeof allowed, &allowed);
+#endif
+  return true;
 }
 
 constexpr std::uint64_t share_word(std::int64_t begin, std::int64_t end) {
@@ -71,6 +98,7 @@ class Crew::Open {
     running.fetch_add(1, std::memory_order_relaxed);
     crew_.caller_ = tbb::this_task_arena::current_thread_index();
     crew_.shared_ = true;
+    crew_.processor_.store(current_processor(), std::memory_order_relaxed);
     crew_.open_.store(true, std::memory_order_relaxed);
   }
   ~Open() {
@@ -109,7 +137,8 @@ void Crew::invite() {
 void Crew::help() noexcept {
   const int worker = tbb::this_task_arena::current_thread_index();
   // The caller itself comes here when it waits for helpers that nobody else became.
-  if (open_.load(std::memory_order_relaxed) && worker != caller_ && worker < threads_) {
+  const bool comes = open_.load(std::memory_order_relaxed) && worker != caller_ && worker < threads_;
+  if (comes && leave_processor(processor_.load(std::memory_order_relaxed))) {
     const FlushSubnormals flush;
     Share& own = shares_[static_cast<std::size_t>(worker)];
     finish(take_tasks(worker));

@@ -72,6 +72,7 @@ class Crew final : public Parallel {
   tbb::task_group group_;
 
   alignas(kLine) std::atomic<bool> open_{false};          ///< a run is under way
+  std::atomic<int> processor_{-1};                        ///< where the caller was when it began
   alignas(kLine) std::atomic<std::int64_t> finished_{0};  ///< tasks that helpers did, ever
   alignas(kLine) std::atomic<int> helpers_{0};            ///< invited, and not gone again
 
