@@ -23,11 +23,11 @@ inline kernels::ProductEpilogue product_epilogue(const Epilogue& fused, const fl
 
 /// Serial nanoseconds that multiply-adds (counting two) and bytes streamed take at least, roughly.
 inline std::int64_t product_nanoseconds(double flops, double bytes) {
-  return static_cast<std::int64_t>(std::max(flops / 50.0, bytes / 20.0));
+  return static_cast<std::int64_t>(std::max(flops / 150.0, bytes / 30.0));
 }
 
 /// How much work a task should be: enough to outweigh handing it over, little enough to balance.
-inline constexpr double kTaskNanoseconds = 60e3;
+inline constexpr double kTaskNanoseconds = 6e3;
 
 [[nodiscard]] constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 

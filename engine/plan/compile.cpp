@@ -15,6 +15,7 @@
 #include "ops/op.hpp"
 #include "plan/conv_chains.hpp"
 #include "plan/fuse.hpp"
+#include "plan/micro_batch.hpp"
 #include "plan/pack_cache.hpp"
 #include "plan/plan.hpp"
 #include "plan/widen_halves.hpp"
@@ -92,7 +93,31 @@ class Compiler {
     plan_->isa = options.isa;
   }
 
-  std::shared_ptr<const Plan> run() {
+  /// The plan of a micro-batch, which reads its inputs where the whole batch has them.
+  std::shared_ptr<Plan> run_part() {
+    reads_in_place_ = true;
+    return run();
+  }
+
+  /// A plan that runs `part` on each of `parts` parts of its inputs.
+  std::shared_ptr<Plan> run_whole(std::shared_ptr<const Plan> part, std::int64_t parts) {
+    PlannedStep step;
+    step.kind = PlannedStep::Kind::MicroBatches;
+    step.op = "batch";
+    step.implementation = "micro_batches";
+    for (const ValueId v : graph().inputs) step.inputs.push_back(define(v, Layout::Plain));
+    for (const ValueId v : graph().outputs) step.outputs.push_back(define(v, Layout::Plain));
+    plan_->inputs = step.inputs;
+    plan_->outputs = step.outputs;
+    plan_->fully_static = part->fully_static;
+    step.part_plan = std::move(part);
+    step.parts = parts;
+    plan_->steps.push_back(std::move(step));
+    assign_memory(*plan_);
+    return plan_;
+  }
+
+  std::shared_ptr<Plan> run() {
     widen_halves(plan_->network);
     const std::set<ValueId> kept = probed_values();
     merged_ = merge_activations(plan_->network, kept);
@@ -102,7 +127,7 @@ class Compiler {
       labels_.merge(merge_siblings(plan_->network, table_.block, kept));
     }
     labels_.insert(merged_.begin(), merged_.end());
-    for (const ValueId v : graph().inputs) plan_->inputs.push_back(define(v, Layout::Plain));
+    for (const ValueId v : graph().inputs) plan_->inputs.push_back(define_input(v));
     for (std::size_t i = 0; i < graph().captured.size(); ++i) define_captured(i);
     for (const ValueId v : graph().inputs) probe(v);
     for (const Chain& chain : chain_convolutions(plan_->network, fuse(plan_->network, kept), kept))
@@ -170,6 +195,15 @@ class Compiler {
     const int index = add_slot(std::move(slot));
     primary_.try_emplace(v, index);
     copies_[{v, layout}] = index;
+    return index;
+  }
+
+  int define_input(ValueId v) {
+    const int index = define(v, Layout::Plain);
+    if (reads_in_place_) {
+      plan_->slots[static_cast<std::size_t>(index)].kind = Slot::Kind::Captured;
+      plan_->slots[static_cast<std::size_t>(index)].captured = static_cast<int>(plan_->inputs.size());
+    }
     return index;
   }
 
@@ -505,12 +539,25 @@ class Compiler {
   Labels labels_;  ///< of all nodes that rewrites made
   std::string refusals_;
   std::string chain_refusal_;  ///< why the next group does not run in a chain
+  bool reads_in_place_ = false;
 };
 
 }  // namespace
 
 std::shared_ptr<const Plan> compile(const graph::Graph& graph, const PlanOptions& options, PackCache& packs) {
-  return Compiler(specialize(graph, options.input_shapes), options, packs).run();
+  Specialized whole = specialize(graph, options.input_shapes);
+  Batching batching = choose_batching(graph, whole, options);
+  std::shared_ptr<Plan> plan;
+  if (batching.parts > 1) {
+    PlanOptions of_part = options;
+    of_part.input_shapes = batching.input_shapes;
+    auto part = Compiler(specialize(graph, of_part.input_shapes), of_part, packs).run_part();
+    plan = Compiler(std::move(whole), options, packs).run_whole(std::move(part), batching.parts);
+  } else {
+    plan = Compiler(std::move(whole), options, packs).run();
+  }
+  plan->batching = std::move(batching.reason);
+  return plan;
 }
 
 }  // namespace ember::plan

@@ -24,7 +24,8 @@ struct Slot {
   enum class Kind : std::uint8_t {
     Arena,     ///< at `offset` in the session's arena
     Constant,  ///< in `constant`
-    Captured,  ///< given by the outer plan (branches of an If only): Specialized::graph.captured[index]
+    Captured,  ///< given by the outer plan: Specialized::graph.captured[index] in a branch of an If, input
+               ///< number `captured` in a micro-batch
     Dynamic,   ///< shape decided by the run; a tensor of its own
   };
   Kind kind = Kind::Arena;
@@ -38,12 +39,13 @@ inline constexpr int kNoSlot = -1;
 
 struct PlannedStep {
   enum class Kind : std::uint8_t {
-    Kernel,       ///< `step` on arena memory
-    Reference,    ///< the operator's reference; shapes static, results copied into the arena
-    Dynamic,      ///< shape rule, allocation and reference at run time
-    Conditional,  ///< an If: runs then_plan or else_plan
-    Probe,        ///< shows input 0 to probe number `probe`
-    Copy,         ///< input 0's elements to output 0
+    Kernel,        ///< `step` on arena memory
+    Reference,     ///< the operator's reference; shapes static, results copied into the arena
+    Dynamic,       ///< shape rule, allocation and reference at run time
+    Conditional,   ///< an If: runs then_plan or else_plan
+    Probe,         ///< shows input 0 to probe number `probe`
+    Copy,          ///< input 0's elements to output 0
+    MicroBatches,  ///< runs part_plan on each of `parts` equal parts of the inputs, along axis 0
   };
   Kind kind = Kind::Kernel;
   std::unique_ptr<const ops::Step> step;
@@ -54,6 +56,8 @@ struct PlannedStep {
   std::vector<int> then_captures, else_captures;  ///< Conditional: slots for Graph::captured of each branch
   std::shared_ptr<const Plan> then_plan, else_plan;
   int probe = -1;
+  std::shared_ptr<const Plan> part_plan;
+  std::int64_t parts = 0;
 
   // For people.
   std::string node, op, implementation, refusals;
@@ -69,6 +73,7 @@ struct Plan {
   std::vector<PlannedStep> steps;
   std::vector<int> inputs, outputs;  ///< slots, in the order of the graph's
   std::size_t arena_bytes = 0;
+  std::string batching;  ///< how a batch of several samples runs, and why; for people
   /// No allocation is needed to run it: no dynamic step, no reference that may allocate.
   bool fully_static = true;
 };
@@ -84,6 +89,7 @@ struct PlanOptions {
   std::map<std::string, Shape> input_shapes;  ///< resolved: one per input
   std::vector<ProbeRequest> probes;           ///< values that do not exist in the network are an Error
   std::set<std::string> reference_only;       ///< operators to run by reference; "*" all
+  std::int64_t micro_batch = 0;               ///< samples at a time; 0: as the cost model says
 };
 
 /// Compiles a graph whose operators were checked. Throws Error.

@@ -13,7 +13,8 @@ namespace ember::runtime {
 namespace {
 
 std::string key_of(const graph::Graph* graph, const plan::PlanOptions& options) {
-  std::string key = fmt::format("{} {}", static_cast<const void*>(graph), simd::to_string(options.isa));
+  std::string key = fmt::format("{} {} {}", static_cast<const void*>(graph), simd::to_string(options.isa),
+                                options.micro_batch);
   for (const auto& [name, shape] : options.input_shapes) key += fmt::format(" {}{}", name, to_string(shape));
   for (const plan::ProbeRequest& probe : options.probes)
     key += fmt::format(" ?{}{}", probe.value, probe.plain ? "p" : "");

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <exception>
+#include <mutex>
 #include <utility>
 
 #include "core/aligned_memory.hpp"
@@ -30,7 +32,23 @@ Execution::Execution(std::shared_ptr<const plan::Plan> plan, int workers)
       bindings_[at].then_branch = std::make_unique<Execution>(step.then_plan, workers);
     if (step.else_plan != nullptr)
       bindings_[at].else_branch = std::make_unique<Execution>(step.else_plan, workers);
+    if (step.part_plan != nullptr) {
+      bindings_[at].parts.resize(static_cast<std::size_t>(workers));
+      for (Part& part : bindings_[at].parts) {
+        part.execution = std::make_unique<Execution>(step.part_plan, 1);
+        part.execution->captured_.resize(step.inputs.size());
+      }
+    }
+    const bool captures = std::ranges::any_of(step.inputs, [&](int slot) {
+      return slot != plan::kNoSlot &&
+             plan_->slots[static_cast<std::size_t>(slot)].kind == Slot::Kind::Captured;
+    });
+    if (captures) capturing_.push_back(at);
   }
+}
+
+void Execution::rebind() {
+  for (const std::size_t at : capturing_) bind(at);
 }
 
 void* Execution::address(int slot) const {
@@ -71,20 +89,20 @@ void Execution::bind(std::size_t at) {
 
 void Execution::run(Parallel& parallel, std::span<Probe* const> probes, StepTimes* times) {
   if (times == nullptr) {
-    for (std::size_t at = 0; at < bindings_.size(); ++at) run_step(at, parallel, probes);
+    for (std::size_t at = 0; at < bindings_.size(); ++at) run_step(at, parallel, probes, false);
     return;
   }
   times->milliseconds.resize(bindings_.size());
   ++times->runs;
   for (std::size_t at = 0; at < bindings_.size(); ++at) {
     const auto start = std::chrono::steady_clock::now();
-    run_step(at, parallel, probes);
+    run_step(at, parallel, probes, true);
     const std::chrono::duration<double, std::milli> elapsed = std::chrono::steady_clock::now() - start;
     times->milliseconds[at] += elapsed.count();
   }
 }
 
-void Execution::run_step(std::size_t at, Parallel& parallel, std::span<Probe* const> probes) {
+void Execution::run_step(std::size_t at, Parallel& parallel, std::span<Probe* const> probes, bool timed) {
   const PlannedStep& step = plan_->steps[at];
   Binding& binding = bindings_[at];
   switch (step.kind) {
@@ -103,6 +121,7 @@ void Execution::run_step(std::size_t at, Parallel& parallel, std::span<Probe* co
     case PlannedStep::Kind::Dynamic: run_dynamic(step); return;
     case PlannedStep::Kind::Conditional: run_branch(step, binding, parallel); return;
     case PlannedStep::Kind::Probe: run_probe(step, parallel, probes); return;
+    case PlannedStep::Kind::MicroBatches: run_micro_batches(step, binding, parallel, timed); return;
   }
 }
 
@@ -138,11 +157,67 @@ void Execution::run_branch(const PlannedStep& step, Binding& binding, Parallel& 
   branch.captured_.clear();
   for (const int slot : taken ? step.then_captures : step.else_captures)
     branch.captured_.push_back(view(slot));
-  for (std::size_t at = 0; at < branch.bindings_.size(); ++at) branch.bind(at);
+  branch.rebind();
   branch.run(parallel, {}, nullptr);
   for (std::size_t i = 0; i < step.outputs.size(); ++i) {
     if (step.outputs[i] != plan::kNoSlot) store(step.outputs[i], Tensor(branch.output(i)));
   }
+}
+
+void Execution::run_micro_batches(const PlannedStep& step, Binding& binding, Parallel& parallel, bool timed) {
+  std::mutex failing;
+  std::exception_ptr failure;  // a reference may refuse what it is given, which a loop's body must not
+  const auto run_part = [&](std::int64_t at, int worker) {
+    Part& part = binding.parts[static_cast<std::size_t>(worker)];
+    Execution& execution = *part.execution;
+    const plan::Plan& plan = execution.plan();
+    for (std::size_t i = 0; i < step.inputs.size(); ++i) {
+      const ops::TensorDesc& desc = plan.slots[static_cast<std::size_t>(plan.inputs[i])].desc;
+      const auto offset = static_cast<std::size_t>(at) * desc.bytes();
+      execution.captured_[i] = {desc.type, desc.shape,
+                                static_cast<const std::byte*>(binding.inputs[i]) + offset};
+    }
+    execution.rebind();
+    SerialParallel serial;
+    try {
+      execution.run(serial, {}, timed ? &part.times : nullptr);
+    } catch (...) {
+      const std::scoped_lock lock(failing);
+      failure = std::current_exception();
+      return;
+    }
+    for (std::size_t i = 0; i < step.outputs.size(); ++i) {
+      const ConstTensorView result = execution.output(i);
+      std::memcpy(static_cast<std::byte*>(binding.outputs[i]) + static_cast<std::size_t>(at) * result.bytes(),
+                  result.raw(), result.bytes());
+    }
+  };
+  // Every part is a whole network: worth handing over, however small.
+  constexpr std::int64_t kAlways = std::int64_t{1} << 40;
+  parallel.for_each(step.parts, kAlways, run_part);
+  if (failure != nullptr) std::rethrow_exception(failure);
+}
+
+std::vector<double> Execution::part_times(std::size_t at) const {
+  std::vector<double> sum(plan_->steps[at].part_plan->steps.size(), 0.0);
+  for (const Part& part : bindings_[at].parts) {
+    for (std::size_t i = 0; i < part.times.milliseconds.size(); ++i) sum[i] += part.times.milliseconds[i];
+  }
+  return sum;
+}
+
+void Execution::reset_part_times() {
+  for (Binding& binding : bindings_) {
+    for (Part& part : binding.parts) part.times = {};
+  }
+}
+
+std::size_t Execution::arena_bytes() const {
+  std::size_t bytes = plan_->arena_bytes;
+  for (const Binding& binding : bindings_) {
+    for (const Part& part : binding.parts) bytes += part.execution->arena_bytes();
+  }
+  return bytes;
 }
 
 void Execution::run_probe(const PlannedStep& step, Parallel& parallel, std::span<Probe* const> probes) {

@@ -44,6 +44,26 @@ std::vector<std::string> names_of(const graph::Graph& graph, const std::vector<g
   return names;
 }
 
+/// What a plan's steps did, those of a micro-batch in the place of the step that runs it.
+void add_entries(const plan::Plan& plan, std::int64_t times_per_run, const std::vector<double>& milliseconds,
+                 std::int64_t runs, const runtime::Execution& execution, std::vector<ProfileEntry>& entries) {
+  for (std::size_t at = 0; at < plan.steps.size(); ++at) {
+    const plan::PlannedStep& step = plan.steps[at];
+    if (step.part_plan != nullptr) {
+      add_entries(*step.part_plan, step.parts, execution.part_times(at), runs, execution, entries);
+      continue;
+    }
+    entries.push_back({.node = step.node,
+                       .fused = step.fused,
+                       .op = step.op,
+                       .implementation = step.implementation,
+                       .refusals = step.refusals,
+                       .flops = step.flops * static_cast<double>(times_per_run),
+                       .milliseconds = at < milliseconds.size() ? milliseconds[at] : 0.0,
+                       .runs = runs});
+  }
+}
+
 /// Every extent but the batch (axis 0) is fixed by the model or by `given`.
 bool shapes_decided(const graph::Graph& graph, const std::map<std::string, Shape>& given) {
   return std::ranges::all_of(graph.inputs, [&](graph::ValueId id) {
@@ -70,6 +90,10 @@ Session::Impl::Impl(const Model& model, SessionOptions wanted, std::vector<runti
     throw Error(ErrorCode::InvalidArgument, fmt::format("threads = {}", options.threads),
                 {.cure = "use 0 or more"});
   }
+  if (options.micro_batch < 0) {
+    throw Error(ErrorCode::InvalidArgument, fmt::format("micro_batch = {}", options.micro_batch),
+                {.cure = "use 0 or a divisor of the batch"});
+  }
   probe_plain.assign(probes.size(), false);
   add_observers(model);
   for (const runtime::ProbePoint& point : probes) probe_pointers.push_back(point.probe);
@@ -79,6 +103,7 @@ Session::Impl::Impl(const Model& model, SessionOptions wanted, std::vector<runti
     const int threads = options.threads == 0 ? runtime::available_processors() : options.threads;
     if (threads > 1) arena = std::make_shared<ThreadArena>(threads);
   }
+  if (arena != nullptr && arena->threads() > 1) crew.emplace(*arena);
   input_shapes = options.input_shapes;
   // Errors in shapes should come now rather than in the first run. But an image size that the model leaves
   // open is not guessed: such a network is compiled when its shapes arrive.
@@ -126,6 +151,7 @@ void Session::Impl::reshape(const std::map<std::string, Shape>& wanted) {
   request.isa = isa;
   request.input_shapes = plan::resolve_input_shapes(*graph, merged);
   request.reference_only = options.reference_only;
+  request.micro_batch = options.micro_batch;
   for (std::size_t i = 0; i < probes.size(); ++i) request.probes.push_back({probes[i].value, probe_plain[i]});
   std::shared_ptr<const plan::Plan> plan = cache->plan(graph, request);
   execution.reset();  // its memory goes before the next one's comes
@@ -138,12 +164,11 @@ void Session::Impl::run() {
   runtime::Execution& network = ready();
   const FlushSubnormals flush;
   runtime::StepTimes* measured = options.profile ? &times : nullptr;
-  if (arena == nullptr) {
+  if (crew.has_value()) {
+    crew->run([&] { network.run(*crew, probe_pointers, measured); });
+  } else {
     SerialParallel serial;
     network.run(serial, probe_pointers, measured);
-  } else {
-    runtime::ArenaParallel parallel(arena->threads());
-    arena->get().execute([&] { network.run(parallel, probe_pointers, measured); });
   }
 }
 
@@ -204,27 +229,20 @@ const std::vector<std::string>& Session::output_names() const { return impl_->ou
 
 std::vector<ProfileEntry> Session::profile() const {
   std::vector<ProfileEntry> entries;
-  const auto& steps = impl_->ready().plan().steps;
-  for (std::size_t at = 0; at < steps.size(); ++at) {
-    const plan::PlannedStep& step = steps[at];
-    entries.push_back(
-        {.node = step.node,
-         .fused = step.fused,
-         .op = step.op,
-         .implementation = step.implementation,
-         .refusals = step.refusals,
-         .flops = step.flops,
-         .milliseconds = at < impl_->times.milliseconds.size() ? impl_->times.milliseconds[at] : 0.0,
-         .runs = impl_->times.runs});
-  }
+  const runtime::Execution& execution = impl_->ready();
+  add_entries(execution.plan(), 1, impl_->times.milliseconds, impl_->times.runs, execution, entries);
   return entries;
 }
 
-void Session::reset_profile() { impl_->times = {}; }
-std::size_t Session::arena_bytes() const { return impl_->ready().plan().arena_bytes; }
+void Session::reset_profile() {
+  impl_->times = {};
+  impl_->ready().reset_part_times();
+}
+std::string Session::batching() const { return impl_->ready().plan().batching; }
+std::size_t Session::arena_bytes() const { return impl_->ready().arena_bytes(); }
 double Session::flops() const {
   double total = 0;
-  for (const plan::PlannedStep& step : impl_->ready().plan().steps) total += step.flops;
+  for (const ProfileEntry& entry : profile()) total += entry.flops;
   return total;
 }
 std::string Session::isa() const { return std::string(simd::to_string(impl_->isa)); }

@@ -9,6 +9,7 @@
 #include <ember/session.hpp>
 
 #include "runtime/compile_cache.hpp"
+#include "runtime/crew.hpp"
 #include "runtime/execution.hpp"
 #include "runtime/probe.hpp"
 #include "runtime/threads.hpp"
@@ -38,6 +39,7 @@ struct Session::Impl {
   std::map<std::string, Shape> input_shapes;
   std::vector<std::string> input_names, output_names;
   std::shared_ptr<ThreadArena> arena;           ///< null with one thread
+  std::optional<runtime::Crew> crew;            ///< the threads of `arena`; empty with one thread
   std::optional<runtime::Execution> execution;  ///< empty until the shapes are known; see ready()
   runtime::StepTimes times;
 

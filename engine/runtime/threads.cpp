@@ -16,7 +16,8 @@ std::shared_ptr<ThreadArena> use_arena(tbb::task_arena& arena) {
 
 namespace runtime {
 
-void ArenaParallel::dispatch(std::int64_t tasks, TaskFunction function, void* context) {
+void ArenaParallel::dispatch(std::int64_t tasks, std::int64_t /*work*/, TaskFunction function,
+                             void* context) {
   // A static partition gives every worker the same tasks in every run, so a layer finds in its cache
   // what the layer before left there.
   tbb::parallel_for(

@@ -29,14 +29,15 @@ class ThreadArena {
 
 namespace runtime {
 
-/// Parallel loops on the arena that the calling thread is in.
+/// Parallel loops on the arena that the calling thread is in, each handed to the scheduler by itself: for
+/// few and long loops, which may be nested. Those of a network run on a Crew.
 class ArenaParallel final : public Parallel {
  public:
   explicit ArenaParallel(int threads) noexcept : threads_(threads) {}
   [[nodiscard]] int threads() const noexcept override { return threads_; }
 
  protected:
-  void dispatch(std::int64_t tasks, TaskFunction function, void* context) override;
+  void dispatch(std::int64_t tasks, std::int64_t work, TaskFunction function, void* context) override;
 
  private:
   int threads_;

@@ -45,6 +45,11 @@ struct SessionOptions {
   std::map<std::string, Shape> input_shapes;
   /// Borrowed; must outlive the session.
   std::vector<Observer*> observers;
+  /// How many samples of a batch (axis 0 of every input) go through the whole network at a time, which
+  /// keeps their activations in cache; the threads then take such micro-batches side by side. 0: as a cost
+  /// model says. Otherwise a divisor of the batch; networks whose samples depend on each other, or that are
+  /// observed, run whole all the same. The results have the same bits either way.
+  std::int64_t micro_batch = 0;
   /// Measures time per step; read it with Session::profile().
   bool profile = false;
   /// Portable passes to leave out, by name (see pass_names()); for debugging.
@@ -97,7 +102,10 @@ class Session {
   /// Needs SessionOptions::profile for times; implementations and refusals are always there.
   [[nodiscard]] std::vector<ProfileEntry> profile() const;
   void reset_profile();
-  /// Bytes of the activation arena of the present plan.
+  /// How a batch of more than one sample runs, and why: "32 micro-batches of 1", "whole: ...". Empty for one
+  /// sample.
+  [[nodiscard]] std::string batching() const;
+  /// Bytes of the activation memory of this session.
   [[nodiscard]] std::size_t arena_bytes() const;
   /// Floating-point operations of one run (multiply-adds count two).
   [[nodiscard]] double flops() const;

@@ -8,6 +8,8 @@
 #include <atomic>
 #include <cstdlib>
 #include <new>
+#include <string>
+#include <vector>
 
 #include <ember/ember.hpp>
 
@@ -46,8 +48,20 @@ extern "C" int posix_memalign(void** to, std::size_t alignment, std::size_t size
 namespace {
 
 /// Allocations during `runs` warm runs.
-long count_allocations(const std::filesystem::path& file, int threads) {
-  ember::Session session(ember::Model::load(file), {.threads = threads});
+long count_allocations(const std::filesystem::path& file, int threads, std::int64_t batch = 0) {
+  const ember::Model model = ember::Model::load(file);
+  ember::SessionOptions options{.threads = threads};
+  if (batch != 0) {
+    for (const ember::ValueInfo& input : model.inputs()) {
+      std::vector<std::int64_t> dims;
+      for (const ember::Dimension& dim : input.dims) dims.push_back(dim.size);
+      dims[0] = batch;
+      options.input_shapes.emplace(input.name, ember::Shape(dims));
+    }
+    options.micro_batch = 1;
+  }
+  ember::Session session(model, options);
+  if (batch != 0) REQUIRE(session.batching().find("micro-batches of 1") != std::string::npos);
   // The scheduler's own structures come to rest after a few runs.
   for (int i = 0; i < 20; ++i) session.run();
   const long before = allocations.load();
@@ -77,6 +91,14 @@ TEST_CASE("a warm run allocates nothing: bundled networks") {
                 std::filesystem::path(EMBER_SOURCE_DIR "/models") / (std::string(name) + ".onnx"), threads) ==
             0);
     }
+  }
+}
+
+TEST_CASE("a warm run allocates nothing: a batch in parts") {
+  for (const int threads : {1, 2}) {
+    CAPTURE(threads);
+    CHECK(count_allocations(std::filesystem::path(EMBER_SOURCE_DIR "/models/digits_cnn.onnx"), threads, 8) ==
+          0);
   }
 }
 

@@ -29,6 +29,7 @@ struct Options {
   int threads = 1;
   double seconds = 2;
   std::optional<int> warmup;
+  std::int64_t micro_batch = 0;
   bool profile = false;
   ShapeOption shape;
   JsonOption json;
@@ -132,6 +133,7 @@ struct Result {
   double flops = 0;
   std::size_t arena_bytes = 0;
   std::string isa;
+  std::string batching;
   int threads = 1;
   std::vector<ProfileEntry> profile;  ///< slowest first
 
@@ -147,7 +149,8 @@ std::int64_t samples_per_run(Session& session) {
 Result bench(const Options& options) {
   const Model model = Model::load(options.model);
   const std::map<std::string, Shape> shapes = input_shapes(model, options);
-  Session session(model, {.threads = options.threads, .input_shapes = shapes});
+  Session session(model,
+                  {.threads = options.threads, .input_shapes = shapes, .micro_batch = options.micro_batch});
   fill_inputs(session);
   warm_up(session, options);
   const std::vector<double> latencies = measure(session, options.seconds);
@@ -159,11 +162,15 @@ Result bench(const Options& options) {
                 .flops = session.flops(),
                 .arena_bytes = session.arena_bytes(),
                 .isa = session.isa(),
+                .batching = session.batching(),
                 .threads = session.threads(),
                 .profile = {}};
   if (options.profile) {
     // Apart from the latencies, which the clock's own cost would distort in small networks.
-    Session profiled(model, {.threads = options.threads, .input_shapes = shapes, .profile = true});
+    Session profiled(model, {.threads = options.threads,
+                             .input_shapes = shapes,
+                             .micro_batch = options.micro_batch,
+                             .profile = true});
     fill_inputs(profiled);
     profiled.run();
     profiled.reset_profile();
@@ -193,6 +200,7 @@ Json to_json(const Options& options, const Result& result) {
             {"isa", result.isa},
             {"threads", result.threads},
             {"batch", result.batch},
+            {"batching", result.batching},
             {"runs", result.runs},
             {"latency_ms",
              {{"min", latency.least},
@@ -244,6 +252,7 @@ void print_text(const Options& options, const Result& result) {
   put("throughput  {:.5g} samples/s, {:.4g} GFLOP/s ({} per run)\n", result.samples_per_second(),
       result.gflops(), with_prefix(result.flops));
   put("memory      {}B for activations\n", with_prefix(static_cast<double>(result.arena_bytes)));
+  if (!result.batching.empty()) put("batch       {}\n", result.batching);
   if (options.profile) print_profile(result.profile);
 }
 
@@ -260,6 +269,11 @@ void add_bench(CLI::App& app, Context& /*context*/) {
       ->option_text("S");
   verb->add_option("--warmup", options->warmup, "runs before measuring (default: a tenth of the time)")
       ->check(CLI::Range(0, 1'000'000))
+      ->option_text("N");
+  verb->add_option(
+          "--micro-batch", options->micro_batch,
+          "samples of the batch that go through the network at a time (default: as a cost model says)")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40))
       ->option_text("N");
   verb->add_flag("--profile", options->profile, "time every step; a fused node is named under its step");
   options->shape.add_to(*verb);

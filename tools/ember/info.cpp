@@ -30,6 +30,7 @@ struct Options {
 struct Compiled {
   double flops = 0;
   std::size_t arena_bytes = 0;
+  std::string batching;
   std::string isa;
   std::vector<ProfileEntry> steps;
   std::string failure;
@@ -53,6 +54,7 @@ Compiled compile(const Options& options) {
     compiled.flops = session.flops();
     compiled.arena_bytes = session.arena_bytes();
     compiled.isa = session.isa();
+    compiled.batching = session.batching();
     compiled.steps = session.profile();
   });
   return compiled;
@@ -98,6 +100,7 @@ Json to_json(const ModelInfo& info, const std::vector<std::string>& unsupported,
   json["flops"] = compiled.flops;
   json["arena_bytes"] = compiled.arena_bytes;
   json["isa"] = compiled.isa;
+  if (!compiled.batching.empty()) json["batching"] = compiled.batching;
   if (!with_plan) return json;
   for (const ProfileEntry& step : compiled.steps) {
     json["plan"].push_back({{"node", step.node},
@@ -127,6 +130,7 @@ void print_operators(const std::map<std::string, std::int64_t>& operators) {
 }
 
 void print_plan(const Compiled& compiled) {
+  if (!compiled.batching.empty()) put("\n{:<11} {}\n", "batch", compiled.batching);
   put("\n{:>4}  {:>6}  {:<22} {:<18} {}\n", "step", "FLOPs", "implementation", "operator", "node");
   int number = 0;
   for (const ProfileEntry& step : compiled.steps) {
