@@ -53,16 +53,25 @@ class TapList {
       const bool on = at_depth >= 0 && at_depth < depth.input && at_height >= 0 && at_height < height.input;
       const float* row =
           job_.input + c * job_.channel_stride + at_depth * depth.in_stride + at_height * height.in_stride;
-      for (std::int64_t i = 0; i < extent; ++i) {
-        const bool inside = on && x + i >= 0 && x + i < width.input;
-        to[i] = inside ? row[(x + i) * width.in_stride] : 0.0F;
-      }
+      const std::int64_t begin = on ? smaller(extent, larger(0, -x)) : extent;
+      const std::int64_t end = on ? larger(begin, smaller(extent, width.input - x)) : extent;
+      for (std::int64_t i = 0; i < begin; ++i) to[i] = 0.0F;
+      if (width.in_stride == 1) copy(row + x + begin, end - begin, to + begin);
+      else
+        for (std::int64_t i = begin; i < end; ++i) to[i] = row[(x + i) * width.in_stride];
+      for (std::int64_t i = end; i < extent; ++i) to[i] = 0.0F;
       to += width_;
     });
     return window_;
   }
 
  private:
+  static EMBER_INLINE void copy(const float* from, std::int64_t count, float* to) {
+    std::int64_t i = 0;
+    for (; i + kLanes <= count; i += kLanes) store(to + i, load(from + i));
+    for (; i < count; ++i) to[i] = from[i];
+  }
+
   /// Input positions that `pixels` neighbouring outputs meet.
   static std::int64_t extent(const ConvAxis& width, std::int64_t pixels) {
     return (pixels - 1) * width.in_step + (width.taps - 1) * width.tap_step + 1;
@@ -85,10 +94,16 @@ class TapList {
   float window_[kPatch];
 };
 
+/// Floats of packed weights that one strip after the other passes over, next to as many that are on their
+/// way: what L2 has room for.
+constexpr std::int64_t kWeightsAtOnce = 48 << 10;
+
 /// A job's loops, set up once; aimed at one strip after the other.
 class StripRunner {
  public:
-  StripRunner(const ConvJob& job, TapList& taps, std::int64_t tile, bool input_is_new)
+  /// Of `strips` strips, one column tile and channel steps [channel_begin, channel_end).
+  StripRunner(const ConvJob& job, TapList& taps, std::int64_t tile, std::int64_t channel_begin,
+              std::int64_t channel_end, std::int64_t strips)
       : job_(job), taps_(taps), width_(job.axes[2]) {
     const std::int64_t row = job.lanes * kTileColumns;
     const std::int64_t kernel = job.axes[0].taps * job.axes[1].taps * width_.taps;
@@ -99,11 +114,17 @@ class StripRunner {
     const std::int64_t blocks = smaller(kBlocksPerTile, job.blocks - tile * kBlocksPerTile);
     vectors_ = blocks * kVectorsPerBlock;
     const std::int64_t channel = tile * kTileColumns;
-    weights_ = job.weights + tile * job.channels * kernel * row;
+    const std::int64_t count = channel_end - channel_begin;
+    weights_ = job.weights + (tile * job.channels + channel_begin) * kernel * row;
+    input_ = job.input + channel_begin * job.channel_stride;
     output_ = tile * kBlocksPerTile * job.out_block;
-
-    channels_ = {job.channels, job.channel_stride, kernel * row};
-    work_.fetch_ahead = input_is_new;
+    channels_ = {count, job.channel_stride, kernel * row};
+    // The weights needed next come during the first few strips.
+    constexpr std::int64_t kMostSharing = 4;
+    size_ = count * kernel * row;
+    if (size_ <= kWeightsAtOnce) sharing_ = smaller(strips, kMostSharing);
+    work_.resume = channel_begin > 0;
+    work_.partial = channel_end < job.channels;
     work_.a_row = width_.in_step * width_.in_stride;
     work_.x_row = width_.in_step;
     work_.x_tap = width_.tap_step;
@@ -118,6 +139,9 @@ class StripRunner {
     set_inner_loops();
   }
 
+  /// For input that is not in L2 yet.
+  void fetch_input_ahead() { work_.fetch_ahead = true; }
+
   void aim_row(std::int64_t row) {
     const ConvAxis& depth = job_.axes[0];
     const ConvAxis& height = job_.axes[1];
@@ -128,7 +152,7 @@ class StripRunner {
     depth_position_ = d.position;
     height_position_ = h.position;
     whole_window_ = d.count == depth.taps && h.count == height.taps;
-    input_row_ = job_.input + (d.position + d.begin * depth.tap_step) * depth.in_stride +
+    input_row_ = input_ + (d.position + d.begin * depth.tap_step) * depth.in_stride +
                  (h.position + h.begin * height.tap_step) * height.in_stride;
     work_.b = weights_ + d.begin * tap_rows_[0] + h.begin * tap_rows_[1];
     depth_ = {d.count, depth.tap_step * depth.in_stride, tap_rows_[0]};
@@ -136,12 +160,20 @@ class StripRunner {
     output_row_ = output_ + at_depth * depth.out_stride + at_height * height.out_stride;
   }
 
+  /// Whether a strip has only one vector of channels, and room for a second strip in its registers.
+  [[nodiscard]] bool narrow() const { return vectors_ == 1 && inner_walk_ == TileWalk::Neighbours; }
+
+  [[nodiscard]] bool at_border(std::int64_t first, std::int64_t pixels) const {
+    return first < interior_.begin || first + pixels > interior_.end;
+  }
+
   void run(std::int64_t first, std::int64_t pixels) {
-    const bool bordered = first < interior_.begin || first + pixels > interior_.end;
+    const bool bordered = at_border(first, pixels);
     const std::int64_t x = first * width_.in_step + width_.in_offset;
     const std::int64_t out = output_row_ + first * width_.out_stride;
     work_.c = job_.output + out;
     work_.residual = job_.epilogue.residual == nullptr ? nullptr : job_.epilogue.residual + out;
+    aim_ahead();
     if (taps_.count() > 0) {
       run_listed(x, pixels, bordered || !whole_window_);
       return;
@@ -158,10 +190,19 @@ class StripRunner {
       work_.depth = inner_depth_;
       set_levels(inner_, false);
     }
-    register_tile(pixels, vectors_, bordered ? TileWalk::Bordered : TileWalk::Levels)(work_);
+    register_tile(pixels, vectors_, bordered ? TileWalk::Bordered : inner_walk_)(work_);
   }
 
  private:
+  /// Each of the first strips fetches its share of the next tile's weights.
+  void aim_ahead() {
+    if (sharing_ == 0) return;
+    const std::int64_t part = smaller(done_, sharing_ - 1);
+    work_.ahead = weights_ + size_ + size_ / sharing_ * part;
+    work_.ahead_step = done_ < sharing_ ? kTileColumns / sharing_ : 0;
+    ++done_;
+  }
+
   void run_listed(std::int64_t x, std::int64_t pixels, bool sticks_out) {
     work_.b = weights_;
     work_.depth = taps_.count();
@@ -190,6 +231,7 @@ class StripRunner {
       inner_depth_ = width_.taps * job_.lanes;
       inner_step_ = job_.lanes == 1 ? tap : job_.lane_stride;
     }
+    if (work_.a_row == kBlock && inner_step_ == 1) inner_walk_ = TileWalk::Neighbours;
   }
 
   /// Loops that run once are moved outermost, where they cost nothing. That of
@@ -212,9 +254,14 @@ class StripRunner {
   TileLevel channels_, depth_, height_, inner_;
   std::int64_t inner_depth_ = 0;
   std::int64_t inner_step_ = 0;
+  TileWalk inner_walk_ = TileWalk::Levels;
+  std::int64_t size_ = 0;     ///< floats of weights
+  std::int64_t sharing_ = 0;  ///< strips that share the fetching of the next tile
+  std::int64_t done_ = 0;
   Interior interior_;
   std::int64_t vectors_ = 0;
   const float* weights_ = nullptr;
+  const float* input_ = nullptr;
   const float* input_row_ = nullptr;
   std::int64_t output_ = 0;
   std::int64_t output_row_ = 0;
@@ -223,24 +270,52 @@ class StripRunner {
   bool whole_window_ = false;
 };
 
-void run(const ConvJob& job, std::int64_t strip_begin, std::int64_t strip_end, std::int64_t tile_begin,
-         std::int64_t tile_end) {
+/// Channel steps to sum at a time.
+std::int64_t channels_at_once(const ConvJob& job, const TapList& taps, std::int64_t strips) {
+  if (taps.count() > 0 || strips == 1) return job.channels;
+  const std::int64_t kernel = job.axes[0].taps * job.axes[1].taps * job.axes[2].taps;
+  const std::int64_t most = larger(1, kWeightsAtOnce / larger(1, kernel * job.lanes * kTileColumns));
+  const std::int64_t parts = (job.channels + most - 1) / most;
+  return (job.channels + parts - 1) / parts;
+}
+
+/// Strips [strip_begin, strip_end) of one column tile and some channels.
+void run_strips(const ConvJob& job, StripRunner& runner, std::int64_t strip_begin, std::int64_t strip_end) {
   const std::int64_t width = job.axes[2].output;
   const std::int64_t per_row = (width + kTileRows - 1) / kTileRows;
-  TapList taps(job);
-  for (std::int64_t tile = tile_begin; tile < tile_end; ++tile) {
-    StripRunner runner(job, taps, tile, tile == tile_begin);
-    std::int64_t part = strip_begin % per_row;
-    std::int64_t row = strip_begin / per_row;
-    runner.aim_row(row);
-    for (std::int64_t strip = strip_begin; strip < strip_end; ++strip, ++part) {
-      if (part == per_row) {
-        part = 0;
-        runner.aim_row(++row);
+  std::int64_t part = strip_begin % per_row;
+  std::int64_t row = strip_begin / per_row;
+  runner.aim_row(row);
+  for (std::int64_t strip = strip_begin; strip < strip_end; ++strip, ++part) {
+    if (part == per_row) {
+      part = 0;
+      runner.aim_row(++row);
+    }
+    // Tiles of a row are as equal as possible.
+    const std::int64_t first = width * part / per_row;
+    std::int64_t pixels = width * (part + 1) / per_row - first;
+    if (runner.narrow() && part + 1 < per_row && strip + 1 < strip_end) {
+      const std::int64_t both = width * (part + 2) / per_row - first;
+      if (!runner.at_border(first, both)) {
+        pixels = both;
+        ++part;
+        ++strip;
       }
-      // Tiles of a row are as equal as possible.
-      const std::int64_t first = width * part / per_row;
-      runner.run(first, width * (part + 1) / per_row - first);
+    }
+    runner.run(first, pixels);
+  }
+}
+
+void run(const ConvJob& job, std::int64_t strip_begin, std::int64_t strip_end, std::int64_t tile_begin,
+         std::int64_t tile_end) {
+  TapList taps(job);
+  const std::int64_t strips = strip_end - strip_begin;
+  const std::int64_t at_once = channels_at_once(job, taps, strips);
+  for (std::int64_t tile = tile_begin; tile < tile_end; ++tile) {
+    for (std::int64_t channel = 0; channel < job.channels; channel += at_once) {
+      StripRunner runner(job, taps, tile, channel, smaller(channel + at_once, job.channels), strips);
+      if (tile == tile_begin) runner.fetch_input_ahead();
+      run_strips(job, runner, strip_begin, strip_end);
     }
   }
 }

@@ -63,6 +63,9 @@ struct TileWork {
   /// image are too short a run for the hardware to foresee. For rows that are
   /// not in L2 yet.
   bool fetch_ahead = false;
+  /// Packed weights needed next, and floats of them to fetch per step; null: those a few steps ahead.
+  const float* ahead = nullptr;
+  std::int64_t ahead_step = kTileColumns;
   bool positive_zero = false;       ///< sums of -0 become +0
   bool partial = false;             ///< more steps follow in another tile: leave the epilogue out
   const float* residual = nullptr;  ///< of c[0]
@@ -74,12 +77,17 @@ using TileFunction = void (*)(const TileWork& work);
 
 /// How a tile walks through its input.
 enum class TileWalk : std::uint8_t {
-  Levels,    ///< by levels and depth
-  Bordered,  ///< the same, checking every position
-  Listed,    ///< by a list of offsets
+  Levels,      ///< by levels and depth
+  Neighbours,  ///< the same, with rows kBlock floats apart and steps of 1
+  Bordered,    ///< the same, checking every position
+  Listed,      ///< by a list of offsets
 };
 
-/// The tile of `rows` (1 to kTileRows) × `vectors` (1 or 2).
+/// Rows that a tile of one vector may have where its rows are neighbours: as many sums as elsewhere two
+/// vectors make.
+inline constexpr std::int64_t kNarrowTileRows = kTileVectors * kTileRows;
+
+/// The tile of `rows` (1 to kTileRows; to kNarrowTileRows for one vector of neighbours) × `vectors` (1 or 2).
 TileFunction register_tile(std::int64_t rows, std::int64_t vectors, TileWalk walk = TileWalk::Levels);
 
 /// One or two rows times `tiles` (1 to few_rows_tiles(rows)) neighbouring tiles

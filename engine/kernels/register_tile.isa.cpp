@@ -31,15 +31,36 @@ EMBER_INLINE const float* residual_at(const TileWork& w, std::int64_t offset) {
   return w.residual == nullptr ? nullptr : w.residual + offset;
 }
 
+/// Where the weights to fetch are, step by step.
+struct Ahead {
+  const float* at;
+  std::int64_t step;
+  std::int64_t half;
+  bool follows;
+
+  EMBER_INLINE explicit Ahead(const TileWork& w)
+      : at(w.ahead == nullptr ? w.b + kPrefetchRows * kTileColumns : w.ahead),
+        step(w.ahead_step),
+        half(w.ahead_step / 2),
+        follows(w.ahead == nullptr) {}
+  /// Weights a few steps ahead follow b, wherever it jumps.
+  EMBER_INLINE void follow(const float* b) { at = follows ? b + kPrefetchRows * kTileColumns : at; }
+  template <int kVectors>
+  EMBER_INLINE void fetch() {
+    __builtin_prefetch(at);
+    if constexpr (kVectors * kLanes > 16) __builtin_prefetch(at + half);
+    at += step;
+  }
+};
+
 /// One step of a tile: sums += a of each row × one row of packed weights.
 template <int kRows, int kVectors, class A>
-EMBER_INLINE void step(Vec (&sums)[kRows][kVectors], const float* b, A&& a_of_row) {
+EMBER_INLINE void step(Vec (&sums)[kRows][kVectors], const float* b, Ahead& ahead, A&& a_of_row) {
   Vec columns[kVectors];
 #pragma GCC unroll 8
   for (int v = 0; v < kVectors; ++v) columns[v] = load(b + v * kLanes);
-  __builtin_prefetch(b + kPrefetchRows * kTileColumns);
-  if constexpr (kVectors * kLanes > 16) __builtin_prefetch(b + kPrefetchRows * kTileColumns + 16);
-#pragma GCC unroll 16
+  ahead.fetch<kVectors>();
+#pragma GCC unroll 32
   for (int r = 0; r < kRows; ++r) {
     const Vec value = broadcast(a_of_row(r));
 #pragma GCC unroll 8
@@ -51,18 +72,21 @@ template <int kRows, int kVectors>
 EMBER_INLINE void add_listed(Vec (&sums)[kRows][kVectors], const TileWork& w) {
   const std::int64_t a_row = w.a_row;
   const float* b = w.b;
+  Ahead ahead(w);
 #pragma GCC unroll 1
   for (std::int64_t k = 0; k < w.depth; ++k, b += kTileColumns) {
     const float* a = w.a + w.offsets[k];
-    step(sums, b, [&](int r) { return a[r * a_row]; });
+    step(sums, b, ahead, [&](int r) { return a[r * a_row]; });
   }
 }
 
-template <int kRows, int kVectors, bool kBordered>
+template <int kRows, int kVectors, TileWalk kWalk>
 EMBER_INLINE void add_levels(Vec (&sums)[kRows][kVectors], const TileWork& w) {
+  constexpr bool kBordered = kWalk == TileWalk::Bordered;
   const std::int64_t depth = w.depth;
-  const std::int64_t a_row = w.a_row;
-  const std::int64_t a_step = w.a_step;
+  const std::int64_t a_row = kWalk == TileWalk::Neighbours ? kBlock : w.a_row;
+  const std::int64_t a_step = kWalk == TileWalk::Neighbours ? 1 : w.a_step;
+  Ahead ahead(w);
   const bool fetch_ahead = w.fetch_ahead;
   const TileLevel* level = w.levels;
   // Pointers that walk, rather than indices that multiply: the inner loop is
@@ -84,6 +108,7 @@ EMBER_INLINE void add_levels(Vec (&sums)[kRows][kVectors], const TileWork& w) {
         for (std::int64_t i3 = level[3].count; i3 > 0; --i3, a3 += inner_a, b3 += inner_b, x += w.x_tap) {
           const float* a = a3;
           const float* b = b3;
+          ahead.follow(b);
           const float* rows[kRows];
           if constexpr (kBordered) {
 #pragma GCC unroll 16
@@ -94,12 +119,12 @@ EMBER_INLINE void add_levels(Vec (&sums)[kRows][kVectors], const TileWork& w) {
             }
           }
           if (!kBordered && fetch_ahead) {
-#pragma GCC unroll 16
+#pragma GCC unroll 32
             for (int r = 0; r < kRows; ++r) __builtin_prefetch(a + (kRows + r) * a_row);
           }
 #pragma GCC unroll 1
           for (std::int64_t k = 0; k < depth; ++k) {
-            step(sums, b, [&](int r) { return kBordered ? rows[r][k] : a[r * a_row]; });
+            step(sums, b, ahead, [&](int r) { return kBordered ? rows[r][k] : a[r * a_row]; });
             b += kTileColumns;
             if constexpr (!kBordered) a += a_step;
           }
@@ -115,11 +140,11 @@ void tile(const TileWork& w) {
 #pragma GCC unroll 8
   for (int v = 0; v < kVectors; ++v) {
     const Vec bias = w.bias != nullptr ? load(w.bias + v * kLanes) : broadcast(0.0F);
-#pragma GCC unroll 16
+#pragma GCC unroll 32
     for (int r = 0; r < kRows; ++r) sums[r][v] = bias;
   }
   if (w.resume) {
-#pragma GCC unroll 16
+#pragma GCC unroll 32
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; ++v) sums[r][v] = load(w.c + r * w.c_row + column_offset(w, v));
@@ -127,10 +152,10 @@ void tile(const TileWork& w) {
   }
 
   if constexpr (kWalk == TileWalk::Listed) add_listed(sums, w);
-  else add_levels<kRows, kVectors, kWalk == TileWalk::Bordered>(sums, w);
+  else add_levels<kRows, kVectors, kWalk>(sums, w);
 
   if (w.positive_zero) {
-#pragma GCC unroll 16
+#pragma GCC unroll 32
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; ++v) sums[r][v] = sums[r][v] + broadcast(0.0F);
@@ -139,14 +164,10 @@ void tile(const TileWork& w) {
   const TileEpilogue epilogue(*w.before, *w.after);
   const bool finish_here = !w.partial && epilogue.in_registers;
   if (finish_here) {
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v)
-        sums[r][v] = epilogue.apply(sums[r][v], residual_at(w, r * w.c_row + column_offset(w, v)));
-    }
+    epilogue.apply_tile(sums, w.residual != nullptr,
+                        [&](int r, int v) { return w.residual + r * w.c_row + column_offset(w, v); });
   }
-#pragma GCC unroll 16
+#pragma GCC unroll 32
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) store(w.c + r * w.c_row + column_offset(w, v), sums[r][v]);
@@ -222,29 +243,15 @@ FewFunction few_of(std::int64_t rows, std::int64_t tiles) {
   }
 }
 
+/// The most rows of a tile.
 template <int kVectors, TileWalk kWalk>
+inline constexpr int kMostRows =
+    static_cast<int>(kVectors == 1 && kWalk == TileWalk::Neighbours ? kNarrowTileRows : kTileRows);
+
+template <int kVectors, TileWalk kWalk, int kRows = kMostRows<kVectors, kWalk>>
 TileFunction by_rows(std::int64_t rows) {
-  switch (rows) {
-    case 1: return tile<1, kVectors, kWalk>;
-    case 2: return tile<2, kVectors, kWalk>;
-    case 3: return tile<3, kVectors, kWalk>;
-    case 4: return tile<4, kVectors, kWalk>;
-#if !defined(EMBER_ISA_SSE42)
-    case 5: return tile<5, kVectors, kWalk>;
-    case 6: return tile<6, kVectors, kWalk>;
-#endif
-#if defined(EMBER_ISA_AVX512)
-    case 7: return tile<7, kVectors, kWalk>;
-    case 8: return tile<8, kVectors, kWalk>;
-    case 9: return tile<9, kVectors, kWalk>;
-    case 10: return tile<10, kVectors, kWalk>;
-    case 11: return tile<11, kVectors, kWalk>;
-    case 12: return tile<12, kVectors, kWalk>;
-    case 13: return tile<13, kVectors, kWalk>;
-    case 14: return tile<14, kVectors, kWalk>;
-#endif
-    default: return nullptr;
-  }
+  if constexpr (kRows == 0) return nullptr;
+  else return rows == kRows ? tile<kRows, kVectors, kWalk> : by_rows<kVectors, kWalk, kRows - 1>(rows);
 }
 
 }  // namespace
@@ -254,6 +261,8 @@ TileFunction register_tile(std::int64_t rows, std::int64_t vectors, TileWalk wal
   switch (walk) {
     case TileWalk::Levels:
       return one ? by_rows<1, TileWalk::Levels>(rows) : by_rows<kTileVectors, TileWalk::Levels>(rows);
+    case TileWalk::Neighbours:
+      return one ? by_rows<1, TileWalk::Neighbours>(rows) : by_rows<kTileVectors, TileWalk::Neighbours>(rows);
     case TileWalk::Bordered:
       return one ? by_rows<1, TileWalk::Bordered>(rows) : by_rows<kTileVectors, TileWalk::Bordered>(rows);
     case TileWalk::Listed:

@@ -28,6 +28,32 @@ struct TileEpilogue {
     return clamp(sum, bounds_after.low, bounds_after.high);
   }
 
+  /// The same on a tile of sums, what there is to do decided once; residual_at(row, vector) where there is
+  /// a residual.
+  template <int kRows, int kVectors, class Residual>
+  EMBER_INLINE void apply_tile(Vec (&sums)[kRows][kVectors], bool residual, Residual&& residual_at) const {
+    clamp_tile(sums, *before, bounds_before);
+    if (residual) {
+#pragma GCC unroll 32
+      for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+        for (int v = 0; v < kVectors; ++v) sums[r][v] = sums[r][v] + load(residual_at(r, v));
+      }
+    }
+    clamp_tile(sums, *after, bounds_after);
+  }
+
+  template <int kRows, int kVectors>
+  static EMBER_INLINE void clamp_tile(Vec (&sums)[kRows][kVectors], const Activation& activation,
+                                      const Bounds& bounds) {
+    if (activation.kind == ActivationKind::None) return;
+#pragma GCC unroll 32
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = clamp(sums[r][v], bounds.low, bounds.high);
+    }
+  }
+
   static EMBER_INLINE Bounds bounds_of(const Activation& a) {
     constexpr float kInfinity = __builtin_inff();
     switch (a.kind) {

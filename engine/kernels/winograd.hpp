@@ -27,11 +27,11 @@ struct WinogradJob {
   float* output = nullptr;         ///< [samples][out blocks][out_height][out_width][block]
   ProductEpilogue epilogue;        ///< bias padded to whole blocks; residual laid out as the output
 
-  float* transformed = nullptr;  ///< [points][rows][transformed_row]
-  std::int64_t transformed_row = 0;
+  float* transformed = nullptr;        ///< [points][in blocks][rows][block]
+  std::int64_t transformed_block = 0;  ///< floats between blocks
   std::int64_t transformed_point = 0;  ///< floats between points
-  float* products = nullptr;           ///< [points][rows][products_row]
-  std::int64_t products_row = 0;
+  float* products = nullptr;           ///< [points][out blocks][rows][block], whole tiles of columns
+  std::int64_t products_block = 0;
   std::int64_t products_point = 0;
 };
 

@@ -87,16 +87,17 @@ void transform(const WinogradJob& job, std::int64_t tile, std::int64_t row, std:
   const std::int64_t blocks = blocks_of(job.in_channels);
   const std::int64_t plane = job.in_height * job.in_width * kBlock;
   const std::int64_t image_row = job.in_width * kBlock;
-  TileWalk<kOutputs> walk(job, tile);
-  for (std::int64_t r = row; r < row + rows; ++r, walk.next()) {
-    const TilePlace& at = walk.place();
-    const std::int64_t top = at.y - job.pad_top;
-    const std::int64_t left = at.x - job.pad_left;
-    const bool inside =
-        top >= 0 && left >= 0 && top + kWindow <= job.in_height && left + kWindow <= job.in_width;
-    const float* image = job.input + at.sample * blocks * plane;
-    float* to = job.transformed + r * job.transformed_row;
-    for (std::int64_t block = 0; block < blocks; ++block, image += plane, to += kBlock) {
+  // Blocks outermost: neighbouring tiles of one block read on where the last one ended.
+  for (std::int64_t block = 0; block < blocks; ++block) {
+    TileWalk<kOutputs> walk(job, tile);
+    float* to = job.transformed + block * job.transformed_block + row * kBlock;
+    for (std::int64_t r = 0; r < rows; ++r, walk.next(), to += kBlock) {
+      const TilePlace& at = walk.place();
+      const std::int64_t top = at.y - job.pad_top;
+      const std::int64_t left = at.x - job.pad_left;
+      const bool inside =
+          top >= 0 && left >= 0 && top + kWindow <= job.in_height && left + kWindow <= job.in_width;
+      const float* image = job.input + (at.sample * blocks + block) * plane;
       float patch[kWindow * kWindow * kBlock];
       const float* window = image + top * image_row + left * kBlock;
       std::int64_t window_row = image_row;
@@ -111,63 +112,66 @@ void transform(const WinogradJob& job, std::int64_t tile, std::int64_t row, std:
   }
 }
 
-/// A register tile with nothing before or after the sums: these products are short.
+/// A register tile's operands: a[blocks of channels][rows][kBlock], c the same, a_block and c_block floats
+/// between their blocks.
+struct Product {
+  const float* a;
+  std::int64_t a_block;
+  const float* b;
+  std::int64_t channels;
+  float* c;
+  std::int64_t c_block;
+  const float* ahead;       ///< filters needed next
+  std::int64_t ahead_step;  ///< floats of them to fetch per channel
+};
+
+/// With nothing before or after the sums: these products are short.
 template <int kRows, int kVectors>
-void product(const float* a, std::int64_t a_row, const float* b, std::int64_t depth, float* c,
-             std::int64_t c_row) {
-  constexpr std::int64_t kAhead = 48 * kTileColumns;
+void product(const Product& p) {
   Vec sums[kRows][kVectors];
-#pragma GCC unroll 16
+#pragma GCC unroll 32
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) sums[r][v] = broadcast(0.0F);
   }
+  const float* block = p.a;
+  const float* b = p.b;
+  const float* ahead = p.ahead;
+  const std::int64_t ahead_step = p.ahead_step;
 #pragma GCC unroll 1
-  for (std::int64_t k = 0; k < depth; ++k, ++a, b += kTileColumns) {
-    Vec columns[kVectors];
+  for (std::int64_t left = p.channels; left > 0; left -= kBlock, block += p.a_block) {
+    const float* a = block;
+    const float* end = block + smaller(left, kBlock);
+#pragma GCC unroll 1
+    for (; a != end; ++a, b += kTileColumns, ahead += ahead_step) {
+      Vec columns[kVectors];
 #pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) columns[v] = load(b + v * kLanes);
-    __builtin_prefetch(b + kAhead);
-    if constexpr (kVectors * kLanes > 16) __builtin_prefetch(b + kAhead + 16);
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-      const Vec value = broadcast(a[r * a_row]);
+      for (int v = 0; v < kVectors; ++v) columns[v] = load(b + v * kLanes);
+      __builtin_prefetch(ahead);
+      __builtin_prefetch(ahead + ahead_step / 2);
+#pragma GCC unroll 32
+      for (int r = 0; r < kRows; ++r) {
+        const Vec value = broadcast(a[r * kBlock]);
 #pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) sums[r][v] = fmadd(value, columns[v], sums[r][v]);
+        for (int v = 0; v < kVectors; ++v) sums[r][v] = fmadd(value, columns[v], sums[r][v]);
+      }
     }
   }
-#pragma GCC unroll 16
+#pragma GCC unroll 32
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) store(c + r * c_row + v * kLanes, sums[r][v]);
+    for (int v = 0; v < kVectors; ++v) {
+      store(p.c + v / kVectorsPerBlock * p.c_block + r * kBlock + v % kVectorsPerBlock * kLanes, sums[r][v]);
+    }
   }
 }
 
-using Product = void (*)(const float*, std::int64_t, const float*, std::int64_t, float*, std::int64_t);
+using ProductFunction = void (*)(const Product&);
 
-template <int kVectors>
-Product product_of(std::int64_t rows) {
-  switch (rows) {
-    case 1: return product<1, kVectors>;
-    case 2: return product<2, kVectors>;
-    case 3: return product<3, kVectors>;
-    case 4: return product<4, kVectors>;
-#if !defined(EMBER_ISA_SSE42)
-    case 5: return product<5, kVectors>;
-    case 6: return product<6, kVectors>;
-#endif
-#if defined(EMBER_ISA_AVX512)
-    case 7: return product<7, kVectors>;
-    case 8: return product<8, kVectors>;
-    case 9: return product<9, kVectors>;
-    case 10: return product<10, kVectors>;
-    case 11: return product<11, kVectors>;
-    case 12: return product<12, kVectors>;
-    case 13: return product<13, kVectors>;
-    case 14: return product<14, kVectors>;
-#endif
-    default: return nullptr;
-  }
+template <int kVectors, int kRows>
+ProductFunction product_of(std::int64_t rows) {
+  if constexpr (kRows == 0) return nullptr;
+  else return rows == kRows ? product<kRows, kVectors> : product_of<kVectors, kRows - 1>(rows);
 }
 
 void multiply(const WinogradJob& job, std::int64_t point, std::int64_t rows, std::int64_t tile_begin,
@@ -175,18 +179,28 @@ void multiply(const WinogradJob& job, std::int64_t point, std::int64_t rows, std
   const std::int64_t blocks = blocks_of(job.out_channels);
   constexpr std::int64_t kBlocksPerTile = kTileColumns / kBlock;
   const std::int64_t tiles = (blocks + kBlocksPerTile - 1) / kBlocksPerTile;
-  const std::int64_t parts = (rows + kTileRows - 1) / kTileRows;
-  const float* a = job.transformed + point * job.transformed_point;
-  float* c = job.products + point * job.products_point;
+  const std::int64_t filter_tile = job.in_channels * kTileColumns;
+  Product p;
+  p.a_block = job.transformed_block;
+  p.channels = job.in_channels;
+  p.c_block = job.products_block;
   for (std::int64_t tile = tile_begin; tile < tile_end; ++tile) {
-    const float* b = job.filters + (point * tiles + tile) * job.in_channels * kTileColumns;
+    p.b = job.filters + (point * tiles + tile) * filter_tile;
+    p.ahead = p.b + filter_tile;
     const bool narrow = (blocks - tile * kBlocksPerTile) * kVectorsPerBlock < kTileVectors;
+    const std::int64_t most = narrow ? kTileVectors * kTileRows : kTileRows;
+    const std::int64_t parts = (rows + most - 1) / most;
+    // The passes over one tile of filters share the fetching of the next.
+    p.ahead_step = kTileColumns / parts;
     for (std::int64_t part = 0; part < parts; ++part) {
       const std::int64_t first = rows * part / parts;
       const std::int64_t count = rows * (part + 1) / parts - first;
-      (narrow ? product_of<1>(count) : product_of<kTileVectors>(count))(
-          a + first * job.transformed_row, job.transformed_row, b, job.in_channels,
-          c + first * job.products_row + tile * kTileColumns, job.products_row);
+      p.a = job.transformed + point * job.transformed_point + first * kBlock;
+      p.c = job.products + point * job.products_point + tile * kBlocksPerTile * job.products_block +
+            first * kBlock;
+      (narrow ? product_of<1, kTileVectors * kTileRows>(count)
+              : product_of<kTileVectors, kTileRows>(count))(p);
+      p.ahead += p.ahead_step * job.in_channels;
     }
   }
 }
@@ -217,20 +231,20 @@ void finish(const WinogradJob& job, std::int64_t tile, std::int64_t row, std::in
   const std::int64_t plane = job.out_height * job.out_width * kBlock;
   const std::int64_t image_row = job.out_width * kBlock;
   const TileEpilogue epilogue(job.epilogue.before, job.epilogue.after);
-  TileWalk<kOutputs> walk(job, tile);
-  for (std::int64_t r = row; r < row + rows; ++r, walk.next()) {
-    const TilePlace& at = walk.place();
-    const std::int64_t high = smaller(kOutputs, job.out_height - at.y);
-    const std::int64_t wide = smaller(kOutputs, job.out_width - at.x);
-    const float* from = job.products + r * job.products_row;
-    std::int64_t out = at.sample * blocks * plane + at.y * image_row + at.x * kBlock;
-    for (std::int64_t block = 0; block < blocks; ++block, from += kBlock, out += plane) {
+  const bool residual = job.epilogue.residual != nullptr;
+  for (std::int64_t block = 0; block < blocks; ++block) {
+    TileWalk<kOutputs> walk(job, tile);
+    const float* from = job.products + block * job.products_block + row * kBlock;
+    for (std::int64_t r = 0; r < rows; ++r, walk.next(), from += kBlock) {
+      const TilePlace& at = walk.place();
+      const std::int64_t high = smaller(kOutputs, job.out_height - at.y);
+      const std::int64_t wide = smaller(kOutputs, job.out_width - at.x);
+      const std::int64_t out = (at.sample * blocks + block) * plane + at.y * image_row + at.x * kBlock;
       for (std::int64_t v = 0; v < kBlock; v += kLanes) {
         Vec outputs[kOutputs][kOutputs];
         combine<kOutputs>(from + v, job.products_point, outputs);
         const std::int64_t channel = block * kBlock + v;
         const Vec bias = job.epilogue.bias == nullptr ? broadcast(0.0F) : load(job.epilogue.bias + channel);
-        const bool residual = job.epilogue.residual != nullptr;
 #pragma GCC unroll 4
         for (int y = 0; y < kOutputs; ++y) {
           if (y >= high) break;

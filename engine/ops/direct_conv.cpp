@@ -11,6 +11,14 @@ namespace {
 
 std::size_t floats(std::int64_t count) { return align_up(static_cast<std::size_t>(count) * sizeof(float)); }
 
+/// Input positions that some tap meets: strides may pass over the others.
+std::int64_t positions_read(const ConvGeometry& g) {
+  std::int64_t positions = 1;
+  for (const WindowAxis& axis : g.windows.axes)
+    positions *= std::min(axis.input, axis.output * std::min(axis.kernel, axis.stride));
+  return positions;
+}
+
 /// How a phase is cut into tasks.
 struct PhaseSplit {
   Chunks strips, tiles;
@@ -22,11 +30,16 @@ struct PhaseSplit {
     const std::int64_t count = phase.axes[0].output * phase.axes[1].output * per_row;
     const auto taps = static_cast<double>(p.taps[0].count * p.taps[1].count * p.taps[2].count);
     const double strip_tile = 2.0 * taps * static_cast<double>(p.in_per_group * p.columns * tile.rows);
-    // The input of a task should stay in L2 while one tile of filters after the other passes over it.
+    // The input of a task should stay in L2 while one tile of filters after the other passes over it: all of
+    // it where that fits, since filters which L2 does not hold come anew for every task.
     constexpr double kInputBytes = 128e3;
-    const double strip_bytes = 4.0 * static_cast<double>(g.in_per_group() * g.windows.inputs()) /
-                               static_cast<double>(std::max<std::int64_t>(1, count));
-    strips = Chunks(count, static_cast<std::int64_t>(kInputBytes / std::max(1.0, strip_bytes)));
+    constexpr double kWholeInputBytes = 512e3;
+    constexpr double kFarFilterBytes = 1e6;
+    const double bytes = 4.0 * static_cast<double>(g.in_per_group() * positions_read(g));
+    const double strip_bytes = bytes / static_cast<double>(std::max<std::int64_t>(1, count));
+    const bool whole = bytes <= kWholeInputBytes && 4.0 * static_cast<double>(p.size()) > kFarFilterBytes;
+    const double input_bytes = whole ? kWholeInputBytes : kInputBytes;
+    strips = Chunks(count, static_cast<std::int64_t>(input_bytes / std::max(1.0, strip_bytes)));
     // Filters are split only where strips alone make too few tasks: every part reads the input again.
     constexpr double kEnoughTasks = 16.0;
     const double chunk_time = strip_tile * static_cast<double>(strips.chunk * p.tiles()) / 50.0;

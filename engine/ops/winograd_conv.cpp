@@ -31,8 +31,8 @@ double filter_bytes(const ConvGeometry& g, std::int64_t points) {
   return 4.0 * static_cast<double>(points * g.in_channels * g.out_channels);
 }
 
-/// Floats of one tile's row, channels filled up to blocks: an odd number of cache lines, so that rows and
-/// points do not all fall on the same few sets of the cache.
+/// Floats filled up to an odd number of cache lines, so that blocks and points do not all fall on the same
+/// few sets of the cache.
 std::int64_t odd_lines(std::int64_t floats) {
   constexpr std::int64_t kLine = 16;
   return (ceil_div(floats, kLine) | 1) * kLine;
@@ -61,12 +61,11 @@ class WinogradStep final : public Step {
     job_.in_channels = g.in_channels;
     job_.out_channels = g.out_channels;
     job_.filters = plan_.weights.get();
-    job_.transformed_row = odd_lines(ceil_div(g.in_channels, plan_.block) * plan_.block);
-    job_.products_row = odd_lines(columns_ * kernels.tile.columns);
     tiles_ = g.batch * tiles_of(g, form.outputs);
     parts_ = Chunks(tiles_, rows_per_part());
-    job_.transformed_point = odd_lines(parts_.chunk * job_.transformed_row);
-    job_.products_point = odd_lines(parts_.chunk * job_.products_row);
+    job_.transformed_block = job_.products_block = odd_lines(parts_.chunk * plan_.block);
+    job_.transformed_point = odd_lines(ceil_div(g.in_channels, plan_.block) * job_.transformed_block);
+    job_.products_point = odd_lines(columns_ * kernels.tile.columns / plan_.block * job_.products_block);
     work_ = product_nanoseconds(
         2.0 * static_cast<double>(tiles_ * points_) * static_cast<double>(g.in_channels * g.out_channels),
         4.0 * static_cast<double>(points_ * g.in_channels * g.out_channels));
@@ -88,14 +87,11 @@ class WinogradStep final : public Step {
 
  private:
   /// Enough tiles for each pass over the filters to be worth it, and few enough that their transformed input
-  /// and products stay in cache: 24 rows fill the register tiles of every instruction set. Filters that come
-  /// from memory are worth twice as many.
+  /// and products stay in cache: 28 rows fill the register tiles of every instruction set.
   [[nodiscard]] std::int64_t rows_per_part() const {
-    constexpr std::int64_t kRows = 24;
-    constexpr double kCachedFilters = 16e6;
-    const std::int64_t rows = filter_bytes(plan_.g, points_) > kCachedFilters ? 2 * kRows : kRows;
+    constexpr std::int64_t kRows = 28;
     // An even number of parts, for two threads to share.
-    const std::int64_t parts = ceil_div(tiles_, rows);
+    const std::int64_t parts = ceil_div(tiles_, kRows);
     return parts == 1 ? tiles_ : ceil_div(tiles_, ceil_div(parts, 2) * 2);
   }
 
@@ -151,38 +147,41 @@ class WinogradStep final : public Step {
   std::int64_t work_ = 0;
 };
 
-// What a form costs, in nanoseconds of one sample, from measurements on AVX2 (the parts keep their
-// proportions elsewhere). Neither the batch nor the number of threads takes part, so that they change no
-// result.
+// What a form costs, in nanoseconds of one sample, from measurements on a Zen 5 core. Neither the batch nor
+// the number of threads takes part, so that they change no result.
 
-/// Filters that no cache near the core holds arrive from far away.
-double streaming(double bytes) {
-  constexpr double kNearBytes = 1e6;
-  constexpr double kBytesPerNanosecond = 14.0;
-  return std::max(0.0, bytes - kNearBytes) / kBytesPerNanosecond;
-}
+/// Multiply-adds, counting two, of a core at 4.3 GHz that fills two vectors per step of a register tile.
+double flops_per_nanosecond(std::int64_t columns) { return 8.0 * static_cast<double>(columns); }
 
-double products_cost(std::int64_t rows, const ConvGeometry& g, std::int64_t block) {
+/// Products, during which the filters arrive from memory.
+double products_cost(std::int64_t rows, const ConvGeometry& g, std::int64_t points, std::int64_t block,
+                     std::int64_t columns) {
+  constexpr double kBytesPerNanosecond = 40.0;
   const std::int64_t blocks = ceil_div(g.out_channels, block);
   // A lone block of output channels leaves half of each register tile empty.
-  const double flops_per_nanosecond = blocks == 1 ? 54.0 : 88.0;
-  return 2.0 * static_cast<double>(rows * g.in_channels * blocks * block) / flops_per_nanosecond;
+  const double share = blocks == 1 && columns > block ? 0.6 : 0.94;
+  const double compute = 2.0 * static_cast<double>(rows * g.in_channels * blocks * block) /
+                         (share * flops_per_nanosecond(columns));
+  return std::max(compute, filter_bytes(g, points) / kBytesPerNanosecond);
 }
 
-double direct_cost(const ConvGeometry& g, std::int64_t block) {
-  return products_cost(9 * g.windows.outputs(), g, block) + streaming(filter_bytes(g, 9));
+double direct_cost(const ConvGeometry& g, std::int64_t block, std::int64_t columns) {
+  return products_cost(9 * g.windows.outputs(), g, 9, block, columns);
 }
 
-double winograd_cost(const ConvGeometry& g, std::int64_t block, const WinogradForm& form) {
+double winograd_cost(const ConvGeometry& g, std::int64_t block, std::int64_t columns,
+                     const WinogradForm& form) {
   const std::int64_t points = std::int64_t{form.window} * form.window;
   const std::int64_t rows = points * tiles_of(g, form.outputs);
-  const double in = form.outputs == 4 ? 0.4 : 0.2;
-  const double out = form.outputs == 4 ? 0.25 : 0.14;
+  // Operations per channel and point of both transforms, where they come from and go to included.
+  const double in = form.outputs == 4 ? 20 : 13;
+  const double out = form.outputs == 4 ? 14 : 10;
   const auto padded = [&](std::int64_t channels) {
     return static_cast<double>(ceil_div(channels, block) * block);
   };
-  return products_cost(rows, g, block) + streaming(filter_bytes(g, points)) +
-         static_cast<double>(rows) * (in * padded(g.in_channels) + out * padded(g.out_channels));
+  return products_cost(rows, g, points, block, columns) +
+         static_cast<double>(rows) * (in * padded(g.in_channels) + out * padded(g.out_channels)) /
+             flops_per_nanosecond(columns);
 }
 
 /// Why another form is better, or nothing. A form with more points, and so more error and larger filters, has
@@ -190,15 +189,16 @@ double winograd_cost(const ConvGeometry& g, std::int64_t block, const WinogradFo
 std::string dearer(const ConvGeometry& g, std::int64_t block, const kernels::WinogradKernels& kernels,
                    const WinogradForm& form) {
   constexpr double kClearly = 0.9;
-  const double cost = winograd_cost(g, block, form);
+  const std::int64_t columns = kernels.tile.columns;
+  const double cost = winograd_cost(g, block, columns, form);
   const auto loses = [&](double other, const char* name) {
     return cost > kClearly * other
                ? fmt::format("estimated {:.3g} µs, {} {:.3g} µs", cost / 1e3, name, other / 1e3)
                : std::string();
   };
-  const std::string reason = loses(direct_cost(g, block), "direct");
+  const std::string reason = loses(direct_cost(g, block, columns), "direct");
   if (!reason.empty() || form.outputs == 2) return reason;
-  return loses(winograd_cost(g, block, kernels.f2), "F(2x2)");
+  return loses(winograd_cost(g, block, columns, kernels.f2), "F(2x2)");
 }
 
 /// Whether some output may be zero, or as good as zero, by nothing but the absence of input. A direct sum of

@@ -66,10 +66,11 @@ class Fixture {
     std::vector<float> output(blocked_residual_.size(), NAN);
     job_.filters = filters.data();
     job_.output = output.data();
-    job_.transformed_row = padded(i_.in);
-    job_.transformed_point = rows * job_.transformed_row;
-    job_.products_row = columns * kernels.tile.columns;
-    job_.products_point = rows * job_.products_row;
+    // Odd distances: nothing may rely on blocks that touch.
+    job_.transformed_block = rows * block_ + block_;
+    job_.transformed_point = padded(i_.in) / block_ * job_.transformed_block;
+    job_.products_block = rows * block_ + 2 * block_;
+    job_.products_point = columns * kernels.tile.columns / block_ * job_.products_block;
     std::vector<float> transformed(static_cast<std::size_t>(points * job_.transformed_point), NAN);
     std::vector<float> products(static_cast<std::size_t>(points * job_.products_point), NAN);
     job_.transformed = transformed.data();

@@ -262,7 +262,7 @@ TEST_CASE("Conv: Winograd refuses what it cannot do or would do worse") {
     CHECK(refusal(c, name).find("direct") != std::string::npos);
   }
   // Few tiles and large filters: the form with fewer points.
-  LoweringCase deep = convolution({.x = {1, 256, 7, 7}, .w = {256, 256, 3, 3}, .pads = {1, 1, 1, 1}});
+  LoweringCase deep = convolution({.x = {1, 256, 5, 5}, .w = {256, 256, 3, 3}, .pads = {1, 1, 1, 1}});
   deep.absolute = 2e-4;
   const LoweringResult result = check_lowerings(deep, {"conv_winograd_f2"});
   CHECK_FALSE(result.accepted.contains("conv_winograd_f4"));
@@ -278,6 +278,19 @@ TEST_CASE("Conv: Winograd refuses what it cannot do or would do worse") {
   LoweringResult refused = check_lowerings(infinite, {"conv_direct"});
   CHECK(refused.refusals["conv_winograd_f4"] == "weights that are not finite");
   CHECK(refused.refusals["conv_winograd_f2"] == "weights that are not finite");
+}
+
+TEST_CASE("Conv: filters too large to be summed at once, and a lone block of output channels") {
+  for (const ConvCase& c :
+       {ConvCase{.x = {1, 384, 9, 15}, .w = {40, 384, 3, 3}, .strides = {2, 2}, .pads = {1, 1, 1, 1}},
+        ConvCase{.x = {1, 2080, 5, 7}, .w = {24, 2080, 1, 1}}}) {
+    LoweringCase large = convolution(c);
+    large.absolute = 2e-4;
+    check_lowerings(large, {"conv_direct"});
+  }
+  check_conv({.x = {1, 24, 9, 31}, .w = {16, 24, 1, 1}}, {"conv_direct"});
+  check_conv({.x = {2, 32, 5, 61}, .w = {13, 32, 3, 5}, .pads = {1, 2, 1, 2}}, {"conv_direct"});
+  check_conv({.x = {1, 32, 9, 61}, .w = {45, 32, 1, 1}, .strides = {2, 2}}, {"conv_direct"});
 }
 
 TEST_CASE("Conv: big enough to be split") {
