@@ -81,11 +81,29 @@ void copy_border(const WinogradJob& job, const float* plane, std::int64_t top, s
   }
 }
 
+/// Whether an image of so many floats leaves little of L2, so that its rows come from farther away, in
+/// pieces too short for the hardware to foresee.
+EMBER_INLINE bool is_far(std::int64_t image) { return image >= 128 << 10; }
+
+/// Has the image's part come that a tile a little further along the row is the first to meet, or writes.
+template <int kOutputs>
+EMBER_INLINE void fetch_rows(const float* rows, std::int64_t image_row) {
+  constexpr std::int64_t kTilesAhead = 3;
+  constexpr std::int64_t kLine = 16;
+#pragma GCC unroll 4
+  for (int y = 0; y < kOutputs; ++y) {
+#pragma GCC unroll 4
+    for (std::int64_t i = 0; i < kOutputs * kBlock; i += kLine)
+      __builtin_prefetch(rows + y * image_row + kTilesAhead * kOutputs * kBlock + i);
+  }
+}
+
 template <int kOutputs>
 void transform(const WinogradJob& job, std::int64_t tile, std::int64_t row, std::int64_t rows) {
   constexpr int kWindow = WinogradTransform<kOutputs>::kWindow;
   const std::int64_t blocks = blocks_of(job.in_channels);
   const std::int64_t plane = job.in_height * job.in_width * kBlock;
+  const bool far = is_far(blocks * plane);
   const std::int64_t image_row = job.in_width * kBlock;
   // Blocks outermost: neighbouring tiles of one block read on where the last one ended.
   for (std::int64_t block = 0; block < blocks; ++block) {
@@ -98,6 +116,7 @@ void transform(const WinogradJob& job, std::int64_t tile, std::int64_t row, std:
       const bool inside =
           top >= 0 && left >= 0 && top + kWindow <= job.in_height && left + kWindow <= job.in_width;
       const float* image = job.input + (at.sample * blocks + block) * plane;
+      if (far) fetch_rows<kOutputs>(image + (top + kWindow - kOutputs) * image_row + left * kBlock, image_row);
       float patch[kWindow * kWindow * kBlock];
       const float* window = image + top * image_row + left * kBlock;
       std::int64_t window_row = image_row;
