@@ -17,12 +17,11 @@ namespace {
 /// From here on memory is asked for in pages of this size: weights that stream by then cost few translations
 /// of addresses.
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
-constexpr std::size_t kHugeFrom = 2 * kHugePage;
 
 }  // namespace
 
 std::shared_ptr<void> allocate_aligned(std::size_t bytes) {
-  const std::size_t alignment = bytes >= kHugeFrom ? kHugePage : kAlignment;
+  const std::size_t alignment = bytes >= kHugePage ? kHugePage : kAlignment;
   const std::size_t rounded = align_up(bytes == 0 ? 1 : bytes, alignment);
   void* memory = rounded < bytes ? nullptr : std::aligned_alloc(alignment, rounded);
   if (memory == nullptr) {

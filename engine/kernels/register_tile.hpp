@@ -104,6 +104,23 @@ EMBER_INLINE constexpr std::int64_t few_rows_tiles(std::int64_t rows) {
 void few_rows(const TileWork& work, std::int64_t rows, std::int64_t tiles, std::int64_t b_tile,
               const std::int32_t* steps);
 
+/// Instance<rows>::run for 1 to kMost rows.
+template <class Function, template <int> class Instance, int kMost>
+class RowTable {
+ public:
+  constexpr RowTable() { fill<kMost>(); }
+  [[nodiscard]] EMBER_INLINE Function operator[](std::int64_t rows) const { return functions_[rows - 1]; }
+
+ private:
+  template <int kRows>
+  constexpr void fill() {
+    functions_[kRows - 1] = Instance<kRows>::run;
+    if constexpr (kRows > 1) fill<kRows - 1>();
+  }
+
+  Function functions_[kMost] = {};
+};
+
 /// Vectors needed for `columns` output columns of one tile.
 EMBER_INLINE std::int64_t vectors_for(std::int64_t columns) { return (columns + kLanes - 1) / kLanes; }
 

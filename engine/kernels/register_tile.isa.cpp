@@ -248,25 +248,29 @@ template <int kVectors, TileWalk kWalk>
 inline constexpr int kMostRows =
     static_cast<int>(kVectors == 1 && kWalk == TileWalk::Neighbours ? kNarrowTileRows : kTileRows);
 
-template <int kVectors, TileWalk kWalk, int kRows = kMostRows<kVectors, kWalk>>
-TileFunction by_rows(std::int64_t rows) {
-  if constexpr (kRows == 0) return nullptr;
-  else return rows == kRows ? tile<kRows, kVectors, kWalk> : by_rows<kVectors, kWalk, kRows - 1>(rows);
+template <int kVectors, TileWalk kWalk>
+struct TileOf {
+  template <int kRows>
+  struct Rows {
+    static constexpr TileFunction run = tile<kRows, kVectors, kWalk>;
+  };
+};
+template <int kVectors, TileWalk kWalk>
+constexpr RowTable<TileFunction, TileOf<kVectors, kWalk>::template Rows, kMostRows<kVectors, kWalk>> kTiles;
+
+template <TileWalk kWalk>
+TileFunction of_walk(std::int64_t rows, std::int64_t vectors) {
+  return vectors == 1 ? kTiles<1, kWalk>[rows] : kTiles<kTileVectors, kWalk>[rows];
 }
 
 }  // namespace
 
 TileFunction register_tile(std::int64_t rows, std::int64_t vectors, TileWalk walk) {
-  const bool one = vectors == 1;
   switch (walk) {
-    case TileWalk::Levels:
-      return one ? by_rows<1, TileWalk::Levels>(rows) : by_rows<kTileVectors, TileWalk::Levels>(rows);
-    case TileWalk::Neighbours:
-      return one ? by_rows<1, TileWalk::Neighbours>(rows) : by_rows<kTileVectors, TileWalk::Neighbours>(rows);
-    case TileWalk::Bordered:
-      return one ? by_rows<1, TileWalk::Bordered>(rows) : by_rows<kTileVectors, TileWalk::Bordered>(rows);
-    case TileWalk::Listed:
-      return one ? by_rows<1, TileWalk::Listed>(rows) : by_rows<kTileVectors, TileWalk::Listed>(rows);
+    case TileWalk::Levels: return of_walk<TileWalk::Levels>(rows, vectors);
+    case TileWalk::Neighbours: return of_walk<TileWalk::Neighbours>(rows, vectors);
+    case TileWalk::Bordered: return of_walk<TileWalk::Bordered>(rows, vectors);
+    case TileWalk::Listed: return of_walk<TileWalk::Listed>(rows, vectors);
   }
   return nullptr;
 }

@@ -116,7 +116,8 @@ void transform(const WinogradJob& job, std::int64_t tile, std::int64_t row, std:
       const bool inside =
           top >= 0 && left >= 0 && top + kWindow <= job.in_height && left + kWindow <= job.in_width;
       const float* image = job.input + (at.sample * blocks + block) * plane;
-      if (far) fetch_rows<kOutputs>(image + (top + kWindow - kOutputs) * image_row + left * kBlock, image_row);
+      if (far)
+        fetch_rows<kOutputs>(image + (top + kWindow - kOutputs) * image_row + left * kBlock, image_row);
       float patch[kWindow * kWindow * kBlock];
       const float* window = image + top * image_row + left * kBlock;
       std::int64_t window_row = image_row;
@@ -187,11 +188,15 @@ void product(const Product& p) {
 
 using ProductFunction = void (*)(const Product&);
 
-template <int kVectors, int kRows>
-ProductFunction product_of(std::int64_t rows) {
-  if constexpr (kRows == 0) return nullptr;
-  else return rows == kRows ? product<kRows, kVectors> : product_of<kVectors, kRows - 1>(rows);
-}
+template <int kVectors>
+struct ProductOf {
+  template <int kRows>
+  struct Rows {
+    static constexpr ProductFunction run = product<kRows, kVectors>;
+  };
+};
+constexpr RowTable<ProductFunction, ProductOf<kTileVectors>::Rows, kTileRows> kProducts;
+constexpr RowTable<ProductFunction, ProductOf<1>::Rows, kNarrowTileRows> kNarrowProducts;
 
 void multiply(const WinogradJob& job, std::int64_t point, std::int64_t rows, std::int64_t tile_begin,
               std::int64_t tile_end) {
@@ -207,7 +212,7 @@ void multiply(const WinogradJob& job, std::int64_t point, std::int64_t rows, std
     p.b = job.filters + (point * tiles + tile) * filter_tile;
     p.ahead = p.b + filter_tile;
     const bool narrow = (blocks - tile * kBlocksPerTile) * kVectorsPerBlock < kTileVectors;
-    const std::int64_t most = narrow ? kTileVectors * kTileRows : kTileRows;
+    const std::int64_t most = narrow ? kNarrowTileRows : kTileRows;
     const std::int64_t parts = (rows + most - 1) / most;
     // The passes over one tile of filters share the fetching of the next.
     p.ahead_step = kTileColumns / parts;
@@ -217,8 +222,7 @@ void multiply(const WinogradJob& job, std::int64_t point, std::int64_t rows, std
       p.a = job.transformed + point * job.transformed_point + first * kBlock;
       p.c = job.products + point * job.products_point + tile * kBlocksPerTile * job.products_block +
             first * kBlock;
-      (narrow ? product_of<1, kTileVectors * kTileRows>(count)
-              : product_of<kTileVectors, kTileRows>(count))(p);
+      (narrow ? kNarrowProducts[count] : kProducts[count])(p);
       p.ahead += p.ahead_step * job.in_channels;
     }
   }

@@ -40,6 +40,8 @@ struct PhaseSplit {
     const bool whole = bytes <= kWholeInputBytes && 4.0 * static_cast<double>(p.size()) > kFarFilterBytes;
     const double input_bytes = whole ? kWholeInputBytes : kInputBytes;
     strips = Chunks(count, static_cast<std::int64_t>(input_bytes / std::max(1.0, strip_bytes)));
+    // An even number of parts, for two threads to share.
+    if (strips.parts() > 1) strips = Chunks(count, ceil_div(count, ceil_div(strips.parts(), 2) * 2));
     // Filters are split only where strips alone make too few tasks: every part reads the input again.
     constexpr double kEnoughTasks = 16.0;
     const double chunk_time = strip_tile * static_cast<double>(strips.chunk * p.tiles()) / 50.0;

@@ -153,16 +153,17 @@ class WinogradStep final : public Step {
 /// Multiply-adds, counting two, of a core at 4.3 GHz that fills two vectors per step of a register tile.
 double flops_per_nanosecond(std::int64_t columns) { return 8.0 * static_cast<double>(columns); }
 
-/// Products, during which the filters arrive from memory.
+/// Products, during which filters that no cache near the core holds arrive from far away.
 double products_cost(std::int64_t rows, const ConvGeometry& g, std::int64_t points, std::int64_t block,
                      std::int64_t columns) {
+  constexpr double kNearBytes = 1e6;
   constexpr double kBytesPerNanosecond = 40.0;
   const std::int64_t blocks = ceil_div(g.out_channels, block);
   // A lone block of output channels leaves half of each register tile empty.
   const double share = blocks == 1 && columns > block ? 0.6 : 0.94;
   const double compute = 2.0 * static_cast<double>(rows * g.in_channels * blocks * block) /
                          (share * flops_per_nanosecond(columns));
-  return std::max(compute, filter_bytes(g, points) / kBytesPerNanosecond);
+  return std::max(compute, (filter_bytes(g, points) - kNearBytes) / kBytesPerNanosecond);
 }
 
 double direct_cost(const ConvGeometry& g, std::int64_t block, std::int64_t columns) {

@@ -32,7 +32,7 @@ class PlayedWorkers final : public Parallel {
   [[nodiscard]] int threads() const noexcept override { return threads_; }
 
  protected:
-  void dispatch(std::int64_t tasks, TaskFunction function, void* context) override {
+  void dispatch(std::int64_t tasks, std::int64_t /*work*/, TaskFunction function, void* context) override {
     for (std::int64_t task = tasks - 1; task >= 0; --task)
       function(context, task, static_cast<int>(task % threads_));
   }
