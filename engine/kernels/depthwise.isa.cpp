@@ -329,11 +329,13 @@ void run_depthwise(const DepthwiseJob& job, std::int64_t row_begin, std::int64_t
   w.axes = job.axes;
   w.epilogue = &epilogue;
   w.interior = interior_of(width);
+  const AxisTaps only_depth = taps_at(depth, 0);
   const auto run = [&](std::int64_t row, bool pair) {
     const std::int64_t at_depth = depth.output == 1 ? 0 : row / height.output;
     const std::int64_t at_height = row - at_depth * height.output;
-    w.depth = taps_at(depth, at_depth);
-    w.height = taps_at(height, at_height);
+    w.depth = depth.output == 1 ? only_depth : taps_at(depth, at_depth);
+    if (pair) w.height = {at_height * height.in_step + height.in_offset, 0, height.taps};
+    else w.height = taps_at(height, at_height);
     const std::int64_t in = (w.depth.position + w.depth.begin * depth.tap_step) * depth.in_stride +
                             (w.height.position + w.height.begin * height.tap_step) * height.in_stride;
     const std::int64_t weights = (w.depth.begin * height.taps + w.height.begin) * width.taps * kBlock;

@@ -184,7 +184,9 @@ LowerResult consider_resize(LowerContext& c) {
   if (static_cast<std::size_t>(last - first) > kLeadAxes) return Refusal{"more than four axes"};
 
   const TensorDesc& x = c.inputs[0];
-  const bool blocked = x.layout == Layout::Blocked && first >= 2;
+  // A block of one or two channels is mostly padding, and an enlarged one a lot of it.
+  const bool padding = x.shape.rank() > 1 && x.shape[1] * 8 <= c.block();
+  const bool blocked = x.layout == Layout::Blocked && first >= 2 && !padding;
   ResizePlan plan;
   plan.nearest = g.mode == ResizeMode::Nearest;
   plan.outer = x.shape.elements(0, first);
