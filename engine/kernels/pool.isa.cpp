@@ -54,14 +54,20 @@ EMBER_INLINE WindowTaps window_of(const PoolJob& job, int axis, std::int64_t out
   return window_at(job.axes[axis], job.pad_end[axis], job.include_padding, output);
 }
 
-/// The channels of one window; kTaps of the width, or any number where 0.
-template <PoolKind kKind, int kTaps>
-EMBER_INLINE void pool_window(const PoolJob& job, const WindowTaps* window, const float* input,
-                              float* output) {
-  Vec folded[kVectorsPerBlock];
-  for (std::int64_t v = 0; v < kVectorsPerBlock; ++v) folded[v] = broadcast(Fold<kKind>::start());
-  const float* plane = input + window[0].first * job.axes[0].in_stride +
-                       window[1].first * job.axes[1].in_stride + window[2].first * job.axes[2].in_stride;
+/// The channels of kCount neighbouring windows, the first of which is given; kTaps of the width, or any
+/// number where 0. Several have chains of their own, and share the loops.
+template <PoolKind kKind, int kTaps, int kCount>
+EMBER_INLINE void pool_windows(const PoolJob& job, const WindowTaps* window, float* output) {
+  const ConvAxis& width = job.axes[2];
+  const std::int64_t tap_stride = width.tap_step * width.in_stride;
+  const std::int64_t step = width.in_step * width.in_stride;
+  Vec folded[kCount][kVectorsPerBlock];
+#pragma GCC unroll 4
+  for (int i = 0; i < kCount; ++i) {
+    for (std::int64_t v = 0; v < kVectorsPerBlock; ++v) folded[i][v] = broadcast(Fold<kKind>::start());
+  }
+  const float* plane = job.input + window[0].first * job.axes[0].in_stride +
+                       window[1].first * job.axes[1].in_stride + window[2].first * width.in_stride;
   for (std::int64_t d = 0; d < window[0].count; ++d) {
     for (std::int64_t h = 0; h < window[1].count; ++h) {
       const float* tap = plane + d * job.axes[0].tap_step * job.axes[0].in_stride +
@@ -69,16 +75,46 @@ EMBER_INLINE void pool_window(const PoolJob& job, const WindowTaps* window, cons
       const std::int64_t taps = kTaps > 0 ? kTaps : window[2].count;
 #pragma GCC unroll 4
       for (std::int64_t w = 0; w < taps; ++w) {
-        for (std::int64_t v = 0; v < kVectorsPerBlock; ++v)
-          folded[v] = Fold<kKind>::add(folded[v], load(tap + v * kLanes));
-        tap += job.axes[2].tap_step * job.axes[2].in_stride;
+#pragma GCC unroll 4
+        for (int i = 0; i < kCount; ++i) {
+          for (std::int64_t v = 0; v < kVectorsPerBlock; ++v)
+            folded[i][v] = Fold<kKind>::add(folded[i][v], load(tap + i * step + v * kLanes));
+        }
+        tap += tap_stride;
       }
     }
   }
   const std::int64_t weight = window[0].weight * window[1].weight * window[2].weight;
   const Vec divisor = broadcast(weight == 0 ? 1.0F : static_cast<float>(weight));
-  for (std::int64_t v = 0; v < kVectorsPerBlock; ++v)
-    store(output + v * kLanes, kKind == PoolKind::Average ? folded[v] / divisor : folded[v]);
+#pragma GCC unroll 4
+  for (int i = 0; i < kCount; ++i) {
+    for (std::int64_t v = 0; v < kVectorsPerBlock; ++v) {
+      store(output + i * width.out_stride + v * kLanes,
+            kKind == PoolKind::Average ? folded[i][v] / divisor : folded[i][v]);
+    }
+  }
+}
+
+/// Windows [begin, end) of a row, all of whose taps lie on the input along the width; window[2] is for the
+/// function to set.
+template <PoolKind kKind, int kTaps>
+EMBER_INLINE void interior_windows(const PoolJob& job, WindowTaps* window, std::int64_t begin,
+                                   std::int64_t end, float* output) {
+  constexpr int kTogether = 4;
+  const ConvAxis& width = job.axes[2];
+  const auto aim = [&](std::int64_t x) {
+    window[2] = {x * width.in_step + width.in_offset, width.taps, width.taps};
+    return output + x * width.out_stride;
+  };
+  std::int64_t x = begin;
+  for (; x + kTogether <= end; x += kTogether) {
+    float* to = aim(x);
+    pool_windows<kKind, kTaps, kTogether>(job, window, to);
+  }
+  for (; x < end; ++x) {
+    float* to = aim(x);
+    pool_windows<kKind, kTaps, 1>(job, window, to);
+  }
 }
 
 template <PoolKind kKind>
@@ -92,17 +128,17 @@ void blocked_rows(const PoolJob& job, std::int64_t row_begin, std::int64_t row_e
     window[0] = window_of(job, 0, depth);
     window[1] = window_of(job, 1, height);
     float* output = job.output + depth * job.axes[0].out_stride + height * job.axes[1].out_stride;
-    for (std::int64_t x = 0; x < width.output; ++x, output += width.out_stride) {
-      if (x < interior.begin || x >= interior.end) {
+    const auto border = [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t x = begin; x < end; ++x) {
         window[2] = window_of(job, 2, x);
-        pool_window<kKind, 0>(job, window, job.input, output);
-        continue;
+        pool_windows<kKind, 0, 1>(job, window, output + x * width.out_stride);
       }
-      window[2] = {x * width.in_step + width.in_offset, width.taps, width.taps};
-      if (width.taps == 3) pool_window<kKind, 3>(job, window, job.input, output);
-      else if (width.taps == 2) pool_window<kKind, 2>(job, window, job.input, output);
-      else pool_window<kKind, 0>(job, window, job.input, output);
-    }
+    };
+    border(0, interior.begin);
+    if (width.taps == 3) interior_windows<kKind, 3>(job, window, interior.begin, interior.end, output);
+    else if (width.taps == 2) interior_windows<kKind, 2>(job, window, interior.begin, interior.end, output);
+    else interior_windows<kKind, 0>(job, window, interior.begin, interior.end, output);
+    border(interior.end, width.output);
   }
 }
 
