@@ -4,24 +4,32 @@ For every network: the onnx package's checker accepts the pruned file, ONNX Runt
 computes from the original on the calibration data (where these are arrays) and what ember computes from it on
 the network's own case, argmaxes are the same, and names and metadata are kept.
 
-    pruned_networks.py EMBER SOURCE [ZOO]
+    pruned_networks.py EMBER SOURCE TOOLS [NETWORK...]
 
-Prints one line per network. Exits with 77 when onnx or onnxruntime is missing (see tests/surgery/fetch).
+TOOLS is what tests/surgery/fetch filled; the zoo is EMBER_ZOO, or ../shared/zoo beside the source. Without names
+all networks are checked. Prints one line per network. Exits with 77 when onnx or onnxruntime is missing.
 """
 
+import importlib.util
 import json
+import os
 import pathlib
 import subprocess
 import sys
 import tempfile
 
-try:
-    import numpy
-    import onnx
-    import onnxruntime
-except ImportError as missing:
-    print(f"skipped: {missing} (tests/surgery/fetch gets it)")
-    sys.exit(77)
+if len(sys.argv) > 3 and importlib.util.find_spec("onnxruntime") is None:
+    python = pathlib.Path(sys.argv[3]) / "bin" / "python"
+    found = python.exists() and subprocess.run([python, "-c", "import onnx, onnxruntime"], check=False,
+                                               capture_output=True).returncode == 0
+    if not found:
+        print("skipped: no ONNX Runtime (tests/surgery/fetch gets it)")
+        sys.exit(77)
+    sys.exit(subprocess.run([python, *sys.argv], check=False).returncode)
+
+import numpy
+import onnx
+import onnxruntime
 
 SAMPLES = 500  # of arrays; images are few
 TOLERANCE = 1e-4  # of the largest output: two engines, two orders of summation
@@ -153,12 +161,16 @@ def check(ember, network, folder):
     return not faults
 
 
-
 def main():
-    ember, source = sys.argv[1], pathlib.Path(sys.argv[2])
-    zoo = pathlib.Path(sys.argv[3]) if len(sys.argv) > 3 and pathlib.Path(sys.argv[3]).is_dir() else None
+    ember, source, wanted = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[4:]
+    zoo = pathlib.Path(os.environ.get("EMBER_ZOO") or source.parent / "shared" / "zoo")
+    if not (zoo / "index.json").exists():
+        print(f"no zoo at {zoo}: the bundled networks only")
+        zoo = None
     good = True
     for network in networks(source, zoo):
+        if wanted and network.name not in wanted:
+            continue
         with tempfile.TemporaryDirectory() as folder:
             good = check(ember, network, pathlib.Path(folder)) and good
     return 0 if good else 1
