@@ -14,7 +14,8 @@ digits_cnn_dead_bias    digits_cnn, but training starts with a large negative bi
                         those never fire on the training data, get no gradient, and stay as they are
 digits_mlp_high_lr      digits_mlp from the same start with thirty times its learning rate, which throws units to where no
                         training image reaches them; digits_mlp_high_lr_step<n> are checkpoints before step n
-digits_mlp_leaky        the same start and the same high learning rate with Leaky ReLU, where a unit may become one-sided but
+digits_mlp_narrow       64-16-16-10, ReLU, at that high learning rate: what dies is missed
+digits_mlp_leaky        the start of digits_mlp and the same high learning rate with Leaky ReLU, where a unit may become one-sided but
                         not die
 
 Data: digits_calibration.npz holds the images the networks were trained on, digits_heldout.npz the others; x is float32
@@ -74,9 +75,9 @@ class Cnn(nn.Module):
         return self.classify(self.dense(self.pool(self.pointwise(self.depthwise(self.residual(self.stem(x)))))))
 
 
-def mlp(activation):
+def mlp(activation, first=64, second=32):
     return nn.Sequential(
-        nn.Flatten(), nn.Linear(64, 64), activation(), nn.Linear(64, 32), activation(), nn.Linear(32, 10)
+        nn.Flatten(), nn.Linear(64, first), activation(), nn.Linear(first, second), activation(), nn.Linear(second, 10)
     )
 
 
@@ -216,6 +217,9 @@ def main():
             finish(f"digits_mlp_high_lr_step{step:03}", model)
 
     finish("digits_mlp_high_lr", train(model, sgd(model, HIGH_LEARNING_RATE), data, 25, at_step=checkpoint))
+
+    model = initialise(lambda: mlp(nn.ReLU, 16, 16), MLP_SEED)
+    finish("digits_mlp_narrow", train(model, sgd(model, HIGH_LEARNING_RATE), data, 25))
 
     model = initialise(lambda: mlp(lambda: nn.LeakyReLU(0.1)), MLP_SEED)
     finish("digits_mlp_leaky", train(model, sgd(model, HIGH_LEARNING_RATE), data, 25))

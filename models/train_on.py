@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """Trains a network that `ember revive` wrote on, beside the untreated one, and shows that the revived units learn.
 
-    ember revive models/digits_mlp_high_lr.onnx --data models/digits_calibration.npz -o revived.onnx --touched touched.json
-    /usr/bin/python3 models/train_on.py revived.onnx touched.json [--untreated models/digits_mlp_high_lr.onnx]
-                                        [--epochs N] [--out FOLDER]
+    ember revive models/digits_mlp_narrow.onnx --data models/digits_calibration.npz -o revived.onnx --touched touched.json
+    /usr/bin/python3 models/train_on.py revived.onnx touched.json --untreated models/digits_mlp_narrow.onnx
+                                        [--epochs N] [--orders N] [--out FOLDER]
 
 Needs Debian's python3-torch and python3-onnx (apt-get install --no-install-recommends python3-torch python3-onnx); takes a few
 seconds on one core. Reads any network that is Flatten, Gemm, Relu, Gemm, Relu, ..., Gemm, as models/train.py writes it.
@@ -11,6 +11,7 @@ seconds on one core. Reads any network that is Flatten, Gemm, Relu, Gemm, Relu, 
 Both networks get the same batches in the same order from plain SGD with momentum, at the learning rate that trained the healthy
 digits_mlp, not at the one that killed the units. For each network it prints the accuracy on the calibration and the held-out images
 before and after, and how many hidden units never fire; for the revived one the gradient that reaches the touched weights.
+--orders N trains each N times, on as many orders of the batches, and prints the mean, least and largest accuracy.
 --out FOLDER writes both as ONNX again, for `ember audit`.
 """
 
@@ -96,9 +97,9 @@ def touched_gradient(network, touched):
     return into, out_of
 
 
-def train(network, data, epochs, touched=()):
+def train(network, data, epochs, touched=(), order_seed=1):
     """Returns the touched slices' gradients of the first two steps."""
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(order_seed)
     optimizer = torch.optim.SGD(network.model.parameters(), lr=LEARNING_RATE, momentum=0.9)
     x, y = data
     seen = []
@@ -118,8 +119,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("revived", type=pathlib.Path)
     parser.add_argument("touched", type=pathlib.Path)
-    parser.add_argument("--untreated", type=pathlib.Path, default=HERE / "digits_mlp_high_lr.onnx")
+    parser.add_argument("--untreated", type=pathlib.Path, required=True)
     parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--orders", type=int, default=1)
     parser.add_argument("--out", type=pathlib.Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -143,6 +145,16 @@ def main():
                 reached = sum(norm > 0 for norm in norms)
                 print(f"{name:10} step {step}: gradient in {reached} of {len(norms)} touched {kind} slices")
         report(f"after {options.epochs} epochs")
+        reached = [accuracy(network.model, held_out)]
+        for seed in range(2, options.orders + 1):
+            again = Network(path)
+            train(again, data, options.epochs, order_seed=seed)
+            reached.append(accuracy(again.model, held_out))
+        if options.orders > 1:
+            print(
+                f"{name:10} {options.orders} orders of the batches: held-out {sum(reached) / len(reached):.3f} "
+                f"({min(reached):.3f} to {max(reached):.3f})"
+            )
         if options.out:
             options.out.mkdir(parents=True, exist_ok=True)
             network.save(options.out / f"{name}_trained.onnx")

@@ -1,5 +1,6 @@
 #include <ember/prune.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <map>
@@ -21,6 +22,7 @@ Json cost_json(const ModelCost& cost) {
           {"parameter_bytes", cost.parameter_bytes},
           {"activation_bytes", cost.activation_bytes},
           {"flops", cost.flops},
+          {"predicted_milliseconds", cost.predicted_milliseconds},
           {"milliseconds", cost.milliseconds}};
 }
 
@@ -43,6 +45,14 @@ Json removed_json(const RemovedChannel& channel) {
                {"index", channel.index},
                {"why", channel.why}};
   if (channel.constant) json["constant"] = *channel.constant;
+  return json;
+}
+
+Json linearized_json(const LinearizedLayer& layer) {
+  Json json = {{"node", layer.node},     {"value", layer.value}, {"active", layer.active},
+               {"proved", layer.proved}, {"gone", layer.gone},   {"merged", layer.merged},
+               {"saved_multiply_adds", layer.saved}};
+  if (!layer.refusal.empty()) json["refusal"] = layer.refusal;
   return json;
 }
 
@@ -69,8 +79,9 @@ std::string listed(const std::vector<std::int64_t>& indices) {
 using ByLayer = std::vector<std::pair<std::string, std::vector<std::int64_t>>>;
 
 void add(ByLayer& layers, const std::string& name, std::int64_t index) {
-  if (layers.empty() || layers.back().first != name) layers.emplace_back(name, std::vector<std::int64_t>());
-  layers.back().second.push_back(index);
+  const auto found = std::ranges::find(layers, name, &ByLayer::value_type::first);
+  if (found != layers.end()) return found->second.push_back(index);
+  layers.emplace_back(name, std::vector<std::int64_t>{index});
 }
 
 void removed_text(report::Page& page, const PruneResult& result) {
@@ -95,6 +106,23 @@ void kept_text(report::Page& page, const PruneResult& result) {
   for (const auto& [name, indices] : layers) page.item(" ", 3, fmt::format("{}: {}", name, listed(indices)));
 }
 
+void linearized_text(report::Page& page, const PruneResult& result) {
+  if (result.linearized.empty()) return;
+  page.line("");
+  page.line("Stably active units (linear on the data, and wherever it was proved)");
+  for (const LinearizedLayer& layer : result.linearized) {
+    const std::string known =
+        fmt::format("{}: {} active, {} of them proved: ", layer.node, layer.active, layer.proved);
+    if (!layer.refusal.empty()) page.item(" ", 3, known + "they stay, since " + layer.refusal);
+    else if (layer.merged)
+      page.item(" ", 3, known + fmt::format("the layer is merged into the next, {} multiply-adds less",
+                                            report::grouped(layer.saved)));
+    else
+      page.item(" ", 3, known + fmt::format("the others take over {}, {} multiply-adds less",
+                                            listed(layer.gone), report::grouped(layer.saved)));
+  }
+}
+
 void cost_text(report::Page& page, const PruneResult& result) {
   const auto row = [&](const char* name, double from, double to, bool whole) {
     const auto shown = [&](double value) {
@@ -112,7 +140,8 @@ void cost_text(report::Page& page, const PruneResult& result) {
   row("activation bytes", static_cast<double>(result.before.activation_bytes),
       static_cast<double>(result.after.activation_bytes), true);
   row("FLOPs", result.before.flops, result.after.flops, true);
-  row("ms per inference", result.before.milliseconds, result.after.milliseconds, false);
+  row("ms, predicted", result.before.predicted_milliseconds, result.after.predicted_milliseconds, false);
+  row("ms, measured", result.before.milliseconds, result.after.milliseconds, false);
 }
 
 }  // namespace
@@ -128,6 +157,9 @@ std::string to_json(const PruneResult& result, const Verification* verification)
                {"kept", Json::array()}};
   for (const RemovedChannel& channel : result.removed) json["removed"].push_back(removed_json(channel));
   for (const KeptChannel& channel : result.kept) json["kept"].push_back(kept_json(channel));
+  if (!result.linearized.empty()) json["linearized"] = Json::array();
+  for (const LinearizedLayer& layer : result.linearized)
+    json["linearized"].push_back(linearized_json(layer));
   json["before"] = cost_json(result.before);
   json["after"] = cost_json(result.after);
   json["map"] = map_json(result.map);
@@ -140,6 +172,7 @@ std::string to_text(const PruneResult& result, const TextReportOptions& options)
   report::Page page(options.width, options.color);
   removed_text(page, result);
   kept_text(page, result);
+  linearized_text(page, result);
   cost_text(page, result);
   for (const std::string& note : result.notes) page.item("-", 1, note);
   return page.take();

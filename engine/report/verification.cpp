@@ -84,7 +84,7 @@ void footprint_text(report::Page& page, const Verification& verification) {
     page.line("{:<18}{:>16.4g}{:>16.4g}{:>10}", "ms per sample", before.milliseconds, after.milliseconds,
               change(before.milliseconds, after.milliseconds));
     page.paragraph(
-        4, fmt::format("median of {} runs each in alternation, batch {}, {} thread{}, {}",
+        4, fmt::format("least of {} runs each in alternation, batch {}, {} thread{}, {}",
                        report::grouped(verification.time_runs), verification.batch, verification.threads,
                        verification.threads == 1 ? "" : "s", verification.isa));
   }

@@ -60,8 +60,8 @@ Analysis::Analysis(const graph::Graph& graph, std::vector<StuckChannel> findings
                  .tensor = graph.value(finding.value).name,
                  .cure = "audit this very model"});
   }
-  link(refused);
   flow();
+  link(refused);
   structure_.slots.list_members();
 }
 
@@ -69,7 +69,7 @@ void Analysis::link(const std::map<NodeId, std::string>& refused) {
   const graph::Graph& graph = facts_.graph();
   freeze_interface(facts_, structure_.slots);
   for (const NodeId id : graph.order()) {
-    Linker linker(facts_, structure_, id);
+    Linker linker(facts_, structure_, constants_, id);
     const Rule* rule = find_rule(graph.node(id));
     const auto held = refused.find(id);
     if (held != refused.end()) linker.freeze_all(held->second);

@@ -7,6 +7,7 @@
 
 #include <ember/session.hpp>
 
+#include "kernels/table.hpp"
 #include "simd/isa.hpp"
 
 namespace ember::surgery {
@@ -64,11 +65,7 @@ std::vector<double> measure(std::span<const Model> models, int threads) {
 }
 
 std::int64_t vector_width() {
-  switch (simd::choose_isa()) {
-    case simd::Isa::Avx512: return 16;
-    case simd::Isa::Avx2: return 8;
-    default: return 4;
-  }
+  return kernels::table(simd::choose_isa()).block;
 }
 
 }  // namespace ember::surgery

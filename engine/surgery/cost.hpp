@@ -15,7 +15,7 @@ ModelCost cost_of(const Model& model, int threads);
 /// machine's speed meets all alike.
 std::vector<double> measure(std::span<const Model> models, int threads);
 
-/// Channels per vector register of the instruction set in use.
+/// Channels that the kernels of the instruction set in use compute at once.
 std::int64_t vector_width();
 
 }  // namespace ember::surgery

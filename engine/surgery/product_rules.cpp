@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <memory>
 #include <vector>
@@ -7,7 +8,7 @@
 #include "surgery/rule.hpp"
 #include "surgery/surgeon.hpp"
 
-// Gemm and MatMul: rows of the one factor and columns of the other pass to the product; the axis between them
+// Gemm, MatMul, QLinearMatMul and MatMulInteger: rows of the one factor and columns of the other pass to the product; the axis between them
 // is summed over.
 
 namespace ember::surgery {
@@ -24,9 +25,7 @@ struct Axes {
 };
 
 /// The read of one factor's inner axis when the other factor is known, or when neither is.
-LinearRead read_of(Linker& linker, const Axes& axes, bool reads_a) {
-  const ValueId a = linker.input(0);
-  const ValueId b = linker.input(1);
+LinearRead read_of(Linker& linker, ValueId a, ValueId b, const Axes& axes, bool reads_a) {
   const ValueId y = linker.output(0);
   const int rank = linker.shape(y).rank();
   LinearRead read;
@@ -48,6 +47,7 @@ LinearRead read_of(Linker& linker, const Axes& axes, bool reads_a) {
   read.weights = known;
   read.in_stride = inner == 0 ? columns : 1;
   read.out_stride = inner == 0 ? 1 : columns;
+  read.own_weights = linker.own_weights(other);
   return read;
 }
 
@@ -79,7 +79,7 @@ void link_gemm(Linker& linker) {
   }
   const bool b_known = linker.facts().known(b) != nullptr;
   const bool reads_a = b_known || linker.facts().known(a) == nullptr;
-  LinearRead read = read_of(linker, axes, reads_a);
+  LinearRead read = read_of(linker, a, b, axes, reads_a);
   read.fold = fold_into_gemm;
   if (read.no_fold.empty()) {
     if (!reads_a) read.no_fold = "its weights are the left factor, whose rows have no bias";
@@ -154,14 +154,12 @@ void fold_behind_matmul(Surgeon& surgeon, const LinearRead& read, std::span<cons
   graph.add_node(std::move(add), after == order.end() ? graph::kNoNode : *after);
 }
 
-void link_matmul(Linker& linker) {
-  const ValueId a = linker.input(0);
-  const ValueId b = linker.input(1);
+/// What two matrices, or stacks of them, have to do with their product.
+Axes link_factors(Linker& linker, ValueId a, ValueId b) {
   const ValueId y = linker.output(0);
   const int rank_a = linker.shape(a).rank();
   const int rank_b = linker.shape(b).rank();
   const int rank = linker.shape(y).rank();
-  if (rank_a < 2 || rank_b < 2) return linker.freeze_all("one of its factors is a vector");
   const Axes axes{
       .a_rows = rank_a - 2, .a_inner = rank_a - 1, .b_inner = rank_b - 2, .b_columns = rank_b - 1};
   linker.join(a, axes.a_rows, y, rank - 2);
@@ -173,9 +171,64 @@ void link_matmul(Linker& linker) {
       if (own >= 0 && linker.shape(x)[own] == linker.shape(y)[axis]) linker.join(x, own, y, axis);
     }
   }
+  return axes;
+}
+
+bool multiplies_vector(Linker& linker, ValueId a, ValueId b) {
+  if (linker.shape(a).rank() >= 2 && linker.shape(b).rank() >= 2) return false;
+  linker.freeze_all("one of its factors is a vector");
+  return true;
+}
+
+void link_matmul(Linker& linker) {
+  const ValueId a = linker.input(0);
+  const ValueId b = linker.input(1);
+  if (multiplies_vector(linker, a, b)) return;
+  const Axes axes = link_factors(linker, a, b);
   const bool reads_a = linker.facts().known(b) != nullptr || linker.facts().known(a) == nullptr;
-  LinearRead read = read_of(linker, axes, reads_a);
+  LinearRead read = read_of(linker, a, b, axes, reads_a);
   read.fold = fold_behind_matmul;
+  linker.structure().reads.push_back(std::move(read));
+}
+
+/// The second factor may have scales and zero points by column, all others are one number.
+void link_quantised_matmul(Linker& linker) {
+  const bool integer = linker.context().op() == "MatMulInteger";
+  const ValueId a = linker.input(0);
+  const ValueId b = linker.input(integer ? 1 : 3);
+  if (multiplies_vector(linker, a, b)) return;
+  const ValueId zero_a = linker.input(2);
+  const ValueId zero_b = linker.input(integer ? 3 : 5);
+  for (int i = 1; i < linker.context().input_count(); ++i) {
+    const ValueId parameter = linker.input(i);
+    if (parameter == kNoValue || parameter == b || linker.shape(parameter).elements() == 1) continue;
+    const bool by_column = (parameter == zero_b || (!integer && i == 4)) && linker.shape(b).rank() == 2 &&
+                           linker.shape(parameter).rank() == 1;
+    if (!by_column) return linker.freeze_all("its scales or zero points are by row or by matrix");
+    linker.join(parameter, 0, b, 1);
+  }
+  const Axes axes = link_factors(linker, a, b);
+  const bool reads_a = linker.facts().known(b) != nullptr || linker.facts().known(a) == nullptr;
+  LinearRead read = read_of(linker, a, b, axes, reads_a);
+  const auto numbers = [&](ValueId value) {
+    std::vector<double> list;
+    const Tensor* known = linker.facts().known(value);
+    for (std::int64_t i = 0; known != nullptr && i < known->elements(); ++i)
+      list.push_back(number_at(*known, i));
+    return list;
+  };
+  const auto told = [&](ValueId value) { return value == kNoValue || linker.facts().known(value) != nullptr; };
+  const std::vector<double> zeros = numbers(reads_a ? zero_a : zero_b);
+  read.weight_zeros = numbers(reads_a ? zero_b : zero_a);
+  read.zero = zeros.empty() ? 0.0 : zeros.front();
+  read.no_fold = "it has no bias";
+  // Rows that are summed over have to have one zero point, and both have to be known.
+  if (!told(zero_a) || !told(zero_b) || zeros.size() > 1) {
+    read.weights = nullptr;
+    read.zero = NAN;
+  }
+  // Where both factors are computed, a 0 in the other one is its own zero point.
+  read.other = kNoSlot;
   linker.structure().reads.push_back(std::move(read));
 }
 
@@ -203,6 +256,8 @@ void flow_matmul(Flow& flow) {
 constexpr Rule kRules[] = {
     {.op = "Gemm", .link = link_gemm, .flow = flow_gemm},
     {.op = "MatMul", .link = link_matmul, .flow = flow_matmul},
+    {.op = "QLinearMatMul", .link = link_quantised_matmul},
+    {.op = "MatMulInteger", .link = link_quantised_matmul},
 };
 
 }  // namespace

@@ -75,7 +75,9 @@ void link_recurrent(Linker& linker) {
   linker.freeze_value(linker.input(ops::kRecurrentLengths), "it holds lengths");
   join_units(linker, spec);
   linker.join(x, 2, linker.input(ops::kRecurrentW), 2);
-  linker.structure().reads.push_back(gate_read(linker, spec, linker.slot(x, 2), ops::kRecurrentW));
+  LinearRead inputs = gate_read(linker, spec, linker.slot(x, 2), ops::kRecurrentW);
+  inputs.own_weights = linker.own_weights(linker.input(ops::kRecurrentW));
+  linker.structure().reads.push_back(std::move(inputs));
   const ValueId states = shown(linker);
   if (states == kNoValue) return linker.freeze_all("only its cell state is read");
   const Slot units = linker.slot(states, linker.shape(states).rank() - 1);

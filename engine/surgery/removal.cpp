@@ -11,7 +11,6 @@
 
 #include <ember/error.hpp>
 
-#include "surgery/selection.hpp"
 #include "surgery/surgeon.hpp"
 
 namespace ember::surgery {
@@ -238,16 +237,54 @@ void list_map(const Analysis& analysis, const Surgeon& surgeon, Removal& result)
   map_groups(analysis, surgeon, result);
 }
 
+/// The nodes and values that have more channels because a layer is round.
+void list_rounded(const Analysis& analysis, const Selection& selection, Removal& result) {
+  const Graph& graph = analysis.facts().graph();
+  const Slots& slots = analysis.structure().slots;
+  for (const auto& [node, groups] : selection.rounded()) {
+    std::set<std::string>& touched = result.rounded[node];
+    touched.insert(graph.label(node));
+    for (const Slot group : groups) {
+      for (const Slot member : slots.members(group)) {
+        const ValueId value = slots.place(member).value;
+        touched.insert(graph.value(value).name);
+        if (graph.value(value).producer != kNoNode) touched.insert(graph.label(graph.value(value).producer));
+        for (const NodeId user : graph.users(value)) touched.insert(graph.label(user));
+      }
+    }
+  }
+}
+
+void note_merged(const Analysis& analysis, const Selection& selection, Removal& result) {
+  const Graph& graph = analysis.facts().graph();
+  for (const auto& [read, stand_in] : selection.stand_ins()) {
+    std::int64_t merged = 0;
+    for (std::int64_t i = 0; i < read->count; ++i) {
+      const Slot slot = read->inputs + static_cast<Slot>(i);
+      const auto constant = analysis.constants().of(slot);
+      if (selection.removed()[static_cast<std::size_t>(slot)] && constant.has_value() && *constant != read->zero)
+        ++merged;
+    }
+    if (merged == 0) continue;
+    const Slots::Place place = analysis.structure().slots.place(read->inputs + static_cast<Slot>(stand_in));
+    result.notes.push_back(
+        fmt::format("{}: {} constant channels that no bias can replace are merged into channel {} of '{}'",
+                    graph.label(read->node), merged, place.index, graph.value(place.value).name));
+  }
+  std::ranges::sort(result.notes);
+}
+
 }  // namespace
 
 Removal remove_channels(const Graph& graph, const std::vector<StuckChannel>& findings,
-                        std::int64_t multiple) {
+                        const Rounding& rounding) {
   Refused refused;
   while (true) {
     const Analysis analysis(graph, findings, refused);
-    const Selection selection(analysis, multiple);
+    const Selection selection(analysis, rounding);
     auto cut = std::make_shared<Graph>(graph);
-    Surgeon surgeon(*cut, analysis.facts(), analysis.structure(), analysis.constants(), selection.removed());
+    Surgeon surgeon(*cut, analysis.facts(), analysis.structure(), analysis.constants(), selection.removed(),
+                    selection.stand_ins());
     surgeon.operate();
     Refused found = faults(surgeon, *cut);
     std::erase_if(found, [&](const auto& entry) { return refused.contains(entry.first); });
@@ -258,6 +295,8 @@ Removal remove_channels(const Graph& graph, const std::vector<StuckChannel>& fin
       list_removed(analysis, selection, names, result);
       list_kept(analysis, selection, names, result);
       list_map(analysis, surgeon, result);
+      list_rounded(analysis, selection, result);
+      note_merged(analysis, selection, result);
       return result;
     }
     refused.merge(found);

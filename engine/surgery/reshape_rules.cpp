@@ -55,11 +55,24 @@ std::int64_t inner_of(const Shape& shape, const std::vector<int>& axes, std::siz
   return inner;
 }
 
-/// The axis of a block's several that channels are cut from: the last that something can be cut from.
+std::int64_t constants_along(const Linker& linker, ValueId value, int axis) {
+  std::int64_t count = 0;
+  for (std::int64_t i = 0; i < linker.shape(value)[axis]; ++i)
+    count += linker.constants().of(value, axis, i).has_value() ? 1 : 0;
+  return count;
+}
+
+/// The axis of a block's several that channels are cut from: of those that something can be cut from the one
+/// with most constants, the last of several.
 std::optional<std::size_t> cut_axis(Linker& linker, ValueId value, const std::vector<int>& axes) {
   std::optional<std::size_t> found;
+  std::int64_t most = 0;
   for (std::size_t i = 0; i < axes.size(); ++i) {
-    if (!linker.structure().slots.frozen(value, axes[i], linker.shape(value)[axes[i]])) found = i;
+    if (linker.structure().slots.frozen(value, axes[i], linker.shape(value)[axes[i]])) continue;
+    const std::int64_t constants = constants_along(linker, value, axes[i]);
+    if (found.has_value() && constants < most) continue;
+    found = i;
+    most = constants;
   }
   return found;
 }

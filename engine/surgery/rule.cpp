@@ -16,7 +16,7 @@ using graph::ValueId;
 namespace {
 
 ValueId value_at(const std::vector<ValueId>& list, int i) {
-  return i < static_cast<int>(list.size()) ? list[static_cast<std::size_t>(i)] : kNoValue;
+  return i >= 0 && i < static_cast<int>(list.size()) ? list[static_cast<std::size_t>(i)] : kNoValue;
 }
 
 constexpr double kNotConstant = std::numeric_limits<double>::quiet_NaN();
@@ -33,10 +33,15 @@ std::int64_t LinearRead::offset(std::int64_t i, std::int64_t o) const {
   return in * in_stride + out * out_stride;
 }
 
+double LinearRead::weight_zero(std::int64_t o) const {
+  return weight_zeros.empty() ? 0.0 : weight_zeros[weight_zeros.size() == 1 ? 0 : static_cast<std::size_t>(o)];
+}
+
 bool LinearRead::connects(std::int64_t i, std::int64_t o) const {
   if (weights == nullptr) return true;
   const std::int64_t first = offset(i, o);
-  if (weights->type() == DataType::Float32) {
+  const double absent = weight_zero(o);
+  if (weights->type() == DataType::Float32 && absent == 0.0) {
     const auto values = weights->data<float>();
     for (std::int64_t t = 0; t < taps; ++t) {
       if (values[static_cast<std::size_t>(first + t * tap_stride)] != 0.0F) return true;
@@ -44,14 +49,15 @@ bool LinearRead::connects(std::int64_t i, std::int64_t o) const {
     return false;
   }
   for (std::int64_t t = 0; t < taps; ++t) {
-    if (number_at(*weights, first + t * tap_stride) != 0.0) return true;
+    if (number_at(*weights, first + t * tap_stride) != absent) return true;
   }
   return false;
 }
 
 double LinearRead::weight(std::int64_t i, std::int64_t o) const {
   double sum = 0.0;
-  for (std::int64_t t = 0; t < taps; ++t) sum += number_at(*weights, offset(i, o) + t * tap_stride);
+  for (std::int64_t t = 0; t < taps; ++t)
+    sum += number_at(*weights, offset(i, o) + t * tap_stride) - weight_zero(o);
   return sum;
 }
 
@@ -91,6 +97,16 @@ void Linker::freeze_all(const std::string& why) {
   for (const auto* list : {&context_.node().inputs, &context_.node().outputs, &context_.node().captures}) {
     for (const ValueId value : *list) freeze_value(value, why);
   }
+}
+
+bool Linker::owns(ValueId value) const {
+  const graph::Graph& graph = facts_.graph();
+  return graph.constant(value) != nullptr && graph.users(value).size() == 1 && !graph.is_output(value);
+}
+
+ValueId Linker::own_weights(ValueId value) const {
+  const DataType type = facts_.type(value);
+  return owns(value) && (type == DataType::Float32 || type == DataType::Float64) ? value : kNoValue;
 }
 
 Constants::Constants(const Facts& facts, const Slots& slots)

@@ -32,8 +32,13 @@ struct LinearRead {
   std::int64_t taps = 1, tap_stride = 1;
   bool in_local = false;   ///< the weights' input index counts within the group
   bool out_local = false;  ///< and so for the output index
+  double zero = 0.0;       ///< the input that adds nothing: a quantised one's zero point
+  std::vector<double> weight_zeros;  ///< taken off the weights, by output; empty: nothing is
   /// Why a constant input other than 0 cannot be moved into the bias; empty when it can.
   std::string no_fold;
+  /// The initialiser that holds the weights, when it is the node's own: inputs that are constant and that no
+  /// bias can replace may then be merged into one of them. kNoValue: they may not.
+  graph::ValueId own_weights = graph::kNoValue;
   /// Adds to every output o what the constants among the removed inputs have given it.
   void (*fold)(Surgeon& surgeon, const LinearRead& read, std::span<const double> added) = nullptr;
 
@@ -45,9 +50,11 @@ struct LinearRead {
   [[nodiscard]] bool connects(std::int64_t i, std::int64_t o) const;
   /// Sum of the weights between the two.
   [[nodiscard]] double weight(std::int64_t i, std::int64_t o) const;
+  /// Where the first tap of the weights between the two is.
+  [[nodiscard]] std::int64_t offset(std::int64_t i, std::int64_t o) const;
 
  private:
-  [[nodiscard]] std::int64_t offset(std::int64_t i, std::int64_t o) const;
+  [[nodiscard]] double weight_zero(std::int64_t o) const;
 };
 
 /// A convolution whose groups all have to keep as many inputs, and as many outputs, as each other.
@@ -65,16 +72,19 @@ struct Structure {
   std::vector<GroupedRead> grouped;
 };
 
-/// A rule's view of its node while the structure is being found.
+class Constants;
+
+/// A rule's view of its node while the structure is being found. Constants are known by then.
 class Linker {
  public:
-  Linker(const Facts& facts, Structure& structure, graph::NodeId id)
-      : facts_(facts), structure_(structure), context_(facts.graph(), id) {}
+  Linker(const Facts& facts, Structure& structure, const Constants& constants, graph::NodeId id)
+      : facts_(facts), structure_(structure), constants_(constants), context_(facts.graph(), id) {}
 
   [[nodiscard]] const ops::NodeContext& context() const noexcept { return context_; }
   [[nodiscard]] const Facts& facts() const noexcept { return facts_; }
   [[nodiscard]] Structure& structure() noexcept { return structure_; }
-  [[nodiscard]] graph::ValueId input(int i) const;  ///< kNoValue when left out
+  [[nodiscard]] const Constants& constants() const noexcept { return constants_; }
+  [[nodiscard]] graph::ValueId input(int i) const;  ///< kNoValue when left out, and for -1
   [[nodiscard]] graph::ValueId output(int i) const;
   [[nodiscard]] const Shape& shape(graph::ValueId value) const { return *facts_.shape(value); }
   [[nodiscard]] Slot slot(graph::ValueId value, int axis, std::int64_t index = 0) const {
@@ -89,11 +99,16 @@ class Linker {
   void freeze_value(graph::ValueId value, const std::string& why);
   /// Every input and output stays as it is.
   void freeze_all(const std::string& why);
+  /// An initialiser that this node alone reads.
+  [[nodiscard]] bool owns(graph::ValueId value) const;
+  /// An initialiser of floating-point numbers that this node alone reads, else kNoValue.
+  [[nodiscard]] graph::ValueId own_weights(graph::ValueId value) const;
   [[nodiscard]] Refusal refusal(const std::string& why) const;
 
  private:
   const Facts& facts_;
   Structure& structure_;
+  const Constants& constants_;
   ops::NodeContext context_;
 };
 
@@ -129,7 +144,7 @@ class Flow {
 
   [[nodiscard]] const ops::NodeContext& context() const noexcept { return context_; }
   [[nodiscard]] const Facts& facts() const noexcept { return facts_; }
-  [[nodiscard]] graph::ValueId input(int i) const;
+  [[nodiscard]] graph::ValueId input(int i) const;  ///< kNoValue when left out, and for -1
   [[nodiscard]] graph::ValueId output(int i) const;
   [[nodiscard]] const Shape& shape(graph::ValueId value) const { return *facts_.shape(value); }
   [[nodiscard]] std::optional<double> of(graph::ValueId value, int axis, std::int64_t index) const {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <limits>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -11,8 +12,8 @@ namespace ember::surgery {
 using graph::kNoNode;
 using graph::ValueId;
 
-Selection::Selection(const Analysis& analysis, std::int64_t multiple)
-    : analysis_(analysis), slots_(analysis.structure().slots), multiple_(multiple) {
+Selection::Selection(const Analysis& analysis, Rounding rounding)
+    : analysis_(analysis), slots_(analysis.structure().slots), rounding_(std::move(rounding)) {
   for (const LinearRead& read : analysis.structure().reads) {
     for (std::int64_t i = 0; i < read.count; ++i)
       uses_[slots_.group(read.inputs + static_cast<Slot>(i))].emplace_back(&read, i);
@@ -20,7 +21,7 @@ Selection::Selection(const Analysis& analysis, std::int64_t multiple)
   find_candidates();
   // What has to stay after all makes others stay, so each time everything is found anew.
   do settle();
-  while (keep_one_each() || balance_groups() || round_layers());
+  while (merge_constants() || keep_one_each() || balance_groups() || round_layers());
   any_ = std::ranges::find(removed_, true) != removed_.end();
 }
 
@@ -41,11 +42,14 @@ void Selection::find_candidates() {
 
 bool Selection::harmless(const LinearRead& read, std::int64_t input) const {
   const auto constant = analysis_.constants().of(read.inputs + static_cast<Slot>(input));
-  if (constant == 0.0) return true;
+  if (constant == read.zero) return true;
   if (read.other != kNoSlot && analysis_.constants().of(read.other + static_cast<Slot>(input)) == 0.0)
     return true;
   if (read.weights == nullptr) return false;
   if (constant.has_value() && read.no_fold.empty()) return true;
+  if (const auto stand_in = stand_ins_.find(&read);
+      constant.has_value() && stand_in != stand_ins_.end() && stand_in->second != input)
+    return true;
   const std::int64_t first = read.first_output(input);
   for (std::int64_t o = first; o < first + read.outputs_per_group(); ++o) {
     if (!gone(read.outputs + static_cast<Slot>(o)) && read.connects(input, o)) return false;
@@ -75,6 +79,54 @@ void Selection::settle() {
       changed = true;
     }
   }
+}
+
+bool Selection::mergeable(const LinearRead& read, std::int64_t input) const {
+  return read.own_weights != graph::kNoValue && !read.no_fold.empty() && read.groups == 1 &&
+         !gone(read.inputs + static_cast<Slot>(input)) &&
+         analysis_.constants().of(read.inputs + static_cast<Slot>(input)).has_value() &&
+         !harmless(read, input);
+}
+
+std::pair<bool, std::size_t> Selection::standing(Slot group) const {
+  bool stays = slots_.frozen(group) != nullptr || kept_.contains(group);
+  std::size_t reads = 0;
+  for (const auto& [read, input] : uses_.at(group)) {
+    if (mergeable(*read, input)) ++reads;
+    else stays = stays || !harmless(*read, input);
+  }
+  return {stays, reads};
+}
+
+/// Behind zero padding a constant is no number that a bias could take over, but all such constants are the
+/// same picture: one of them, and the others' weights scaled to it.
+bool Selection::merge_constants() {
+  // What goes further down may leave a read with nothing to give its constants to, so one at a time from there.
+  const std::vector<LinearRead>& reads = analysis_.structure().reads;
+  for (auto at = reads.rbegin(); at != reads.rend(); ++at) {
+    const LinearRead& read = *at;
+    if (read.own_weights == graph::kNoValue || read.no_fold.empty() || stand_ins_.contains(&read)) continue;
+    std::int64_t best = -1;
+    std::pair<bool, std::size_t> most;
+    std::set<Slot> groups;
+    for (std::int64_t i = 0; i < read.count; ++i) {
+      if (!mergeable(read, i)) continue;
+      const Slot group = slots_.group(read.inputs + static_cast<Slot>(i));
+      groups.insert(group);
+      const auto worth = standing(group);
+      if (best < 0 || worth > most) {
+        best = i;
+        most = worth;
+      }
+    }
+    // One stays, so it takes two.
+    if (groups.size() < 2) continue;
+    stand_ins_.emplace(&read, best);
+    keep(read.inputs + static_cast<Slot>(best), analysis_.facts().graph().label(read.node),
+         "it stands for all constant channels that the node reads and that no bias can replace");
+    return true;
+  }
+  return false;
 }
 
 void Selection::keep(Slot slot, const std::string& node, const std::string& why) {
@@ -141,19 +193,22 @@ bool Selection::balance_groups() {
 }
 
 bool Selection::round_layers() {
-  if (multiple_ <= 1) return false;
+  const std::int64_t multiple = rounding_.multiple;
+  if (multiple <= 1) return false;
   bool changed = false;
   for (const LinearRead& read : analysis_.structure().reads) {
+    if (rounding_.layers.has_value() && !rounding_.layers->contains(read.node)) continue;
     std::int64_t stay = 0;
     for (std::int64_t o = 0; o < read.output_count; ++o)
       stay += gone(read.outputs + static_cast<Slot>(o)) ? 0 : 1;
     if (stay == read.output_count) continue;
-    const std::int64_t wanted = std::min(read.output_count, (stay + multiple_ - 1) / multiple_ * multiple_);
+    const std::int64_t wanted = std::min(read.output_count, (stay + multiple - 1) / multiple * multiple);
     for (std::int64_t o = read.output_count - 1; o >= 0 && stay < wanted; --o) {
       const Slot slot = read.outputs + static_cast<Slot>(o);
       if (!gone(slot) || kept_.contains(slots_.group(slot))) continue;
       keep(slot, analysis_.facts().graph().label(read.node),
-           fmt::format("the layer keeps a multiple of {} channels, which runs faster", multiple_));
+           fmt::format("the layer keeps a multiple of {} channels", multiple));
+      rounded_[read.node].push_back(slots_.group(slot));
       ++stay;
       changed = true;
     }
@@ -188,7 +243,7 @@ Refusal Selection::why_kept(Slot group) const {
     if (analysis_.constants().of(slot).has_value() && !read->no_fold.empty())
       return {.node = graph.label(read->node), .why = read->no_fold};
     return {.node = graph.label(read->node),
-            .why = fmt::format("it reads '{}', which is not constant in this channel",
+            .why = fmt::format("it reads '{}', which is not constant in this channel and goes only with it",
                                graph.value(slots_.place(slot).value).name)};
   }
   return {.node = "", .why = "nothing keeps it"};

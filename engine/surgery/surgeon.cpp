@@ -93,7 +93,7 @@ void Surgeon::set_integers_input(NodeId id, int input, const std::vector<std::in
 }
 
 void Surgeon::add_to_bias(NodeId id, int input, std::span<const double> added, int output_axis,
-                          double scale) {
+                          double scale, DataType type) {
   const graph::Node& node = graph_.node(id);
   const ValueId output = node.outputs[0];
   const auto at = static_cast<std::size_t>(input);
@@ -107,7 +107,8 @@ void Surgeon::add_to_bias(NodeId id, int input, std::span<const double> added, i
         bias == nullptr ? 0.0 : number_at(*bias, bias->elements() == 1 ? std::int64_t{0} : element);
     sums.push_back(present + added[o] * scale);
   }
-  const DataType type = bias != nullptr ? bias->type() : facts_.type(output);
+  if (bias != nullptr) type = bias->type();
+  else if (type == DataType::Undefined) type = facts_.type(output);
   const std::string name = old != kNoValue ? graph_.value(old).name : graph_.value(output).name + "_bias";
   const Shape shape{static_cast<std::int64_t>(sums.size())};
   set_constant_input(id, input, tensor_of(type, shape, sums), name);
@@ -118,7 +119,7 @@ void Surgeon::fold(const LinearRead& read) {
   bool any = false;
   for (std::int64_t i = 0; i < read.count; ++i) {
     if (!removed(read.inputs + static_cast<Slot>(i)) || read.weights == nullptr) continue;
-    const double constant = constants_.of(read.inputs + static_cast<Slot>(i)).value_or(0.0);
+    const double constant = constants_.of(read.inputs + static_cast<Slot>(i)).value_or(read.zero) - read.zero;
     if (constant == 0.0) continue;
     const std::int64_t first = read.first_output(i);
     for (std::int64_t o = first; o < first + read.outputs_per_group(); ++o) {
@@ -128,6 +129,27 @@ void Surgeon::fold(const LinearRead& read) {
     }
   }
   if (any) read.fold(*this, read, added);
+}
+
+/// The stand-in's weights take over what the removed constants gave, in proportion of the constants.
+void Surgeon::merge(const LinearRead& read, std::int64_t stand_in) {
+  const double unit = *constants_.of(read.inputs + static_cast<Slot>(stand_in)) - read.zero;
+  std::vector<double> elements;
+  for (std::int64_t at = 0; at < read.weights->elements(); ++at)
+    elements.push_back(number_at(*read.weights, at));
+  for (std::int64_t i = 0; i < read.count; ++i) {
+    if (!removed(read.inputs + static_cast<Slot>(i))) continue;
+    const double constant = constants_.of(read.inputs + static_cast<Slot>(i)).value_or(read.zero) - read.zero;
+    for (std::int64_t o = 0; constant != 0.0 && o < read.output_count; ++o) {
+      for (std::int64_t t = 0; t < read.taps; ++t) {
+        const double given =
+            number_at(*read.weights, read.offset(i, o) + t * read.tap_stride) * constant / unit;
+        elements[static_cast<std::size_t>(read.offset(stand_in, o) + t * read.tap_stride)] += given;
+      }
+    }
+  }
+  graph_.make_constant(read.own_weights, std::make_shared<const Tensor>(tensor_of(
+                                             read.weights->type(), read.weights->shape(), elements)));
 }
 
 void Surgeon::cut_dims(ValueId id) {
@@ -169,7 +191,11 @@ void Surgeon::cut_values() {
 }
 
 void Surgeon::operate() {
-  for (const LinearRead& read : structure_.reads) fold(read);
+  for (const LinearRead& read : structure_.reads) {
+    const auto stand_in = stand_ins_.find(&read);
+    if (stand_in != stand_ins_.end()) merge(read, stand_in->second);
+    else fold(read);
+  }
   const std::vector<NodeId> nodes = facts_.graph().order();
   for (const NodeId id : nodes) {
     const Rule* rule = find_rule(graph_.node(id));

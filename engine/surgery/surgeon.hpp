@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <set>
 #include <span>
 #include <string>
@@ -15,10 +16,18 @@ namespace ember::surgery {
 /// Cuts slots out of a graph. The facts are those of the graph as it was; the graph is a copy of it.
 class Surgeon {
  public:
+  /// The input of a read that takes the place of its removed constants.
+  using StandIns = std::map<const LinearRead*, std::int64_t>;
+
   /// `removed` by slot. All are borrowed.
   Surgeon(graph::Graph& graph, const Facts& facts, const Structure& structure, const Constants& constants,
-          const std::vector<bool>& removed)
-      : graph_(graph), facts_(facts), structure_(structure), constants_(constants), removed_(removed) {}
+          const std::vector<bool>& removed, const StandIns& stand_ins)
+      : graph_(graph),
+        facts_(facts),
+        structure_(structure),
+        constants_(constants),
+        removed_(removed),
+        stand_ins_(stand_ins) {}
 
   /// Folds what constants gave, cuts every tensor and adjusts the nodes.
   void operate();
@@ -39,13 +48,16 @@ class Surgeon {
   void set_constant_input(graph::NodeId id, int input, Tensor tensor, const std::string& name);
   /// The same for int64 numbers, keeping the type and rank of the old input.
   void set_integers_input(graph::NodeId id, int input, const std::vector<std::int64_t>& values);
-  /// Adds `added` (of full length, by position on `axis` of output 0) to a bias input of shape [n], cut.
-  void add_to_bias(graph::NodeId id, int input, std::span<const double> added, int output_axis, double scale);
+  /// Adds `added` (of full length, by position on `axis` of output 0) to a bias input of shape [n], cut. One
+  /// that is missing is made, of `type`, Undefined: that of the output.
+  void add_to_bias(graph::NodeId id, int input, std::span<const double> added, int output_axis, double scale,
+                   DataType type = DataType::Undefined);
   /// The value was cut by a rule, in its own way.
   void claim(graph::ValueId value) { claimed_.insert(value); }
 
  private:
   void fold(const LinearRead& read);
+  void merge(const LinearRead& read, std::int64_t stand_in);
   void cut_values();
   void cut_dims(graph::ValueId id);
 
@@ -54,6 +66,7 @@ class Surgeon {
   const Structure& structure_;
   const Constants& constants_;
   const std::vector<bool>& removed_;
+  const StandIns& stand_ins_;
   std::set<graph::ValueId> claimed_;
 };
 

@@ -21,9 +21,12 @@ enum class PruneOnly {
 
 struct PruneOptions {
   PruneOnly only = PruneOnly::All;
-  /// Layers keep a multiple of this many channels. 0: that of the vector registers where it is faster, which
-  /// is measured; 1: whatever is left.
+  /// Layers keep a multiple of this many channels. 0: each layer that of the vector registers where the steps
+  /// that it is part of are faster for it, which is measured; 1: whatever is left.
   std::int64_t round = 0;
+  /// Folds stably active units (the report's always_on) into the matrix products around them where that saves
+  /// multiplications. Where they were not proved to be that, it holds on inputs like the data only.
+  bool linearize = false;
   /// Of the measurements.
   int threads = 1;
 };
@@ -58,12 +61,27 @@ struct KeptChannel {
   std::string why;
 };
 
+/// A layer whose stably active units were folded, or why they were not.
+struct LinearizedLayer {
+  std::string node;   ///< label of the activation's node
+  std::string value;  ///< name of its output
+  std::int64_t active = 0;          ///< units that never clip
+  std::int64_t proved = 0;          ///< of these, proved on the domain of the audit
+  std::vector<std::int64_t> gone;   ///< in the model as it was
+  bool merged = false;              ///< the whole layer went into the product behind it
+  std::int64_t saved = 0;           ///< multiply-adds per row
+  std::string refusal;              ///< why nothing went; "" when something did
+};
+
 struct ModelCost {
   std::int64_t parameters = 0;
   std::int64_t parameter_bytes = 0;
   std::int64_t activation_bytes = 0;  ///< of the arena of a session
   double flops = 0;                   ///< per inference, multiply-adds count two
-  double milliseconds = 0;            ///< per inference, measured here: the least of several runs
+  /// Per inference, from the times of the original's steps here and the work that is left: what is known
+  /// before the pruned network has run.
+  double predicted_milliseconds = 0;
+  double milliseconds = 0;  ///< per inference, measured here: the least of several runs
 };
 
 struct PruneResult {
@@ -71,8 +89,9 @@ struct PruneResult {
   std::vector<ChannelMap> map;  ///< of every tensor that lost something
   std::vector<RemovedChannel> removed;
   std::vector<KeptChannel> kept;
+  std::vector<LinearizedLayer> linearized;  ///< where asked for
   ModelCost before, after;
-  std::int64_t round = 1;  ///< the multiple that layers were rounded to
+  std::int64_t round = 1;  ///< the multiple that layers were rounded to, all or those that gain by it
   std::vector<std::string> notes;
 };
 
@@ -80,7 +99,8 @@ struct PruneResult {
 /// channel goes when every reader reads it as 0, or as a constant that the reader's bias can take over
 /// exactly, or when nobody reads it. At least one channel of every layer stays, inputs and outputs of the
 /// network keep theirs, and whatever could not go is listed with the reason. For channels that an audit found
-/// silent or constant on data, outputs are the same, but for rounding, on every input on which they are that.
+/// silent, constant or stably active on data, outputs are the same, but for rounding, on every input on which
+/// they are that.
 /// `report` must be of this very model. Throws Error.
 PruneResult prune(const Model& model, const AuditReport& report, const PruneOptions& options = {});
 /// The same with what the weights alone show: outputs are the same on every input.

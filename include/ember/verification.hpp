@@ -49,7 +49,7 @@ struct Footprint {
   std::int64_t parameter_bytes = 0;
   std::int64_t file_bytes = 0;  ///< as ember writes it
   double flops = 0;             ///< per sample; 0 when it was not compiled
-  double milliseconds = 0;      ///< per sample, median; 0 when it was not measured
+  double milliseconds = 0;      ///< per sample, the least seen; 0 when it was not measured
 };
 
 /// What verify() found. Plain data.

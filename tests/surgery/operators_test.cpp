@@ -55,7 +55,7 @@ TEST_CASE("prune: weights on the left of a MatMul lose the columns of unread row
   const auto a = net.relu(net.op("MatMul", "a", {net.constant("a.w", std::move(first)), x}));
   net.output(net.op("MatMul", "y", {net.constant("y.w", random_tensor(Shape{3, 5}, 2)), a}));
   const auto removal = surgery::remove_channels(
-      net.graph(), {{.value = net.graph().find_value("a.relu"), .axis = 0, .index = 2, .constant = 0.0}}, 1);
+      net.graph(), {{.value = net.graph().find_value("a.relu"), .axis = 0, .index = 2, .constant = 0.0}});
   CHECK(shape_of(*removal.graph, "a.w") == Shape{4, 4});
   CHECK(shape_of(*removal.graph, "y.w") == Shape{3, 4});
   check_same(net.graph(), *removal.graph);

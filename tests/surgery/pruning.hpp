@@ -88,7 +88,7 @@ class NetBuilder : public GraphBuilder {
 
 /// Prunes by the weights alone, without measuring.
 inline surgery::Removal removal_of(const NetBuilder& net, std::int64_t multiple = 1) {
-  return surgery::remove_channels(net.graph(), {}, multiple);
+  return surgery::remove_channels(net.graph(), {}, {.multiple = multiple});
 }
 
 /// Outputs of both graphs on random input, by the references, are the same to rounding, or to the bit.

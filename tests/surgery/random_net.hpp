@@ -12,17 +12,17 @@
 #include <string>
 #include <vector>
 
+#include "surgery/channel_account.hpp"
 #include "surgery/pruning.hpp"
 
 namespace ember::test {
 
-/// Random networks with planted constant and unread channels, and what of them can go: an account kept
-/// channel by channel while the network is built, independent of how surgery finds it.
-class RandomNet {
+/// Random networks with planted constant and unread channels, and what of them can go.
+class RandomNet : public ChannelAccount {
  public:
   explicit RandomNet(std::uint64_t seed) : random_(seed) {
     Map x{net.input("x", DataType::Float32, {1, 3, kSide, kSide}), {}, kSide};
-    for (int c = 0; c < 3; ++c) x.channels.push_back({fresh(true), std::nullopt});
+    for (int c = 0; c < 3; ++c) x.channels.push_back({.channel = fresh(true), .constant = std::nullopt});
     maps_.push_back(conv(x, 4 + pick(6)));
     const int blocks = 3 + pick(5);
     for (int block = 0; block < blocks; ++block) grow();
@@ -32,53 +32,17 @@ class RandomNet {
 
   NetBuilder net;
 
-  /// Channels (layer output, index) that can go, and must.
-  [[nodiscard]] std::vector<std::pair<std::string, std::int64_t>> removable() const {
-    std::vector<std::pair<std::string, std::int64_t>> list;
-    if (emptied_) return list;  // some channel stays where all could go, and keeps others
-    for (const Made& made : made_) {
-      if (!unsure_.contains(find(made.channel)) && gone_.contains(find(made.channel)))
-        list.emplace_back(made.layer, made.index);
-    }
-    return list;
-  }
-
  private:
   static constexpr std::int64_t kSide = 5;
-  using Channel = int;
-
-  struct Entry {
-    Channel channel;
-    std::optional<double> constant;
-  };
+  using Integers = std::vector<std::int64_t>;
   struct Map {
     graph::ValueId value;
     std::vector<Entry> channels;
     std::int64_t side;
   };
-  /// Channel `from` reaches channel `to` of a layer, unless its constant takes care of it.
-  struct Use {
-    Channel from, to;
-  };
-  struct Made {
-    std::string layer;
-    std::int64_t index;
-    Channel channel;
-  };
-
   int pick(int below) { return static_cast<int>(random_() % static_cast<std::uint64_t>(below)); }
   bool chance(int percent) { return pick(100) < percent; }
   std::string name(const std::string& what) { return what + std::to_string(++names_); }
-  Channel fresh(bool held) {
-    parents_.push_back(static_cast<int>(parents_.size()));
-    if (held) held_.insert(parents_.back());
-    return parents_.back();
-  }
-  [[nodiscard]] Channel find(Channel c) const {
-    while (parents_[static_cast<std::size_t>(c)] != c) c = parents_[static_cast<std::size_t>(c)];
-    return c;
-  }
-  void join(Channel a, Channel b) { parents_[static_cast<std::size_t>(find(a))] = find(b); }
   static std::int64_t count(const Map& map) { return static_cast<std::int64_t>(map.channels.size()); }
 
   /// Constants for some rows, never the first: 0 after a ReLU, or not.
@@ -331,12 +295,147 @@ class RandomNet {
     return y;
   }
 
-  /// The channels of a value of its own: if there is but one it stays, and never all of them go.
+  Map activated(const Map& x) {
+    const std::int64_t n = count(x);
+    const Tensor slopes = random_tensor(Shape{n, 1, 1}, random_(), 0.1F, 0.5F);
+    Map y = x;
+    for (std::size_t c = 0; c < y.channels.size(); ++c) {
+      auto& constant = y.channels[c].constant;
+      if (constant && *constant < 0.0) *constant *= static_cast<double>(slopes.data<float>()[c]);
+    }
+    const std::string layer = name("prelu");
+    y.value = net.op("PRelu", layer, {x.value, net.constant(layer + ".slope", slopes)});
+    return y;
+  }
+
+  /// A layer's new channels: constant where planted. `folds`: its bias takes constants over.
+  Map made_by(const std::string& layer, graph::ValueId value, const Map& x, std::int64_t out,
+              const Planted& planted, bool folds) {
+    Map y{value, {}, x.side};
+    for (std::int64_t o = 0; o < out; ++o) {
+      const auto at = planted.find(o);
+      const auto constant = at == planted.end() ? std::nullopt : std::optional(static_cast<double>(at->second));
+      y.channels.push_back({.channel = fresh(false), .constant = constant});
+      made_.push_back({.layer = layer, .index = o, .channel = y.channels.back().channel});
+      for (const Entry& entry : x.channels) {
+        const bool harmless = entry.constant.has_value() && (*entry.constant == 0.0 || folds);
+        if (!harmless && !constant) uses_.push_back({.from = entry.channel, .to = y.channels.back().channel});
+      }
+    }
+    note(y);
+    return y;
+  }
+
+  /// Zeros in the columns of a weight tensor of [inputs][outputs][taps].
+  static void empty_columns(Tensor& w, const Planted& planted) {
+    const std::int64_t out = w.shape()[1];
+    const std::int64_t taps = w.shape().elements(2, w.shape().rank());
+    for (std::int64_t i = 0; i < w.shape()[0]; ++i) {
+      for (const auto& [o, constant] : planted)
+        std::fill_n(w.data<float>().begin() + (i * out + o) * taps, taps, 0.0F);
+    }
+  }
+
+  Map transposed(const Map& x) {
+    const std::int64_t out = 3 + pick(4);
+    const std::int64_t kernel = chance(50) ? 3 : 1;
+    const std::int64_t pad = kernel / 2;
+    const Planted planted = plant(out);
+    Tensor w = random_tensor(Shape{count(x), out, kernel, kernel}, random_(), -0.5F, 0.5F);
+    empty_columns(w, planted);
+    const std::string layer = name("up");
+    const auto y = net.op("ConvTranspose", layer,
+                          {x.value, net.constant(layer + ".w", std::move(w)), net.bias(layer + ".b", out, planted)},
+                          {{"kernel_shape", Integers{kernel, kernel}}, {"pads", Integers{pad, pad, pad, pad}}});
+    return relu(made_by(layer, y, x, out, planted, kernel == 1));
+  }
+
+  graph::ValueId integers(const std::string& what, const Integers& values) {
+    return net.constant(name(what), Tensor(Shape{static_cast<std::int64_t>(values.size())}, values));
+  }
+  graph::ValueId transpose(graph::ValueId x, const Integers& order) {
+    return net.op("Transpose", name("turned"), {x}, {{"perm", order}});
+  }
+
+  /// A matrix product over channels that are last, and back.
+  Map linear(const Map& x) {
+    const std::int64_t out = 3 + pick(4);
+    const Planted planted = plant(out);
+    Tensor w = random_tensor(Shape{count(x), out}, random_(), -0.5F, 0.5F);
+    empty_columns(w, planted);
+    const std::string layer = name("linear");
+    const auto product =
+        net.op("MatMul", layer + ".product", {transpose(x.value, {0, 2, 3, 1}), net.constant(layer + ".w", std::move(w))});
+    const auto sum = net.op("Add", layer + ".sum", {product, net.bias(layer + ".b", out, planted)});
+    const auto y = net.op("Transpose", layer, {sum}, {{"perm", Integers{0, 3, 1, 2}}});
+    return relu(made_by(layer, y, x, out, planted, true));
+  }
+
+  /// What pads, crops, enlarges or reshapes images and leaves channels apart.
+  Map resized(const Map& x) {
+    Map y = x;
+    const int way = pick(4);
+    if (way == 0 && x.side <= kSide) {
+      y.value = net.op("Pad", name("padded"), {x.value, integers("pads", {0, 0, 1, 1, 0, 0, 1, 1})});
+      y.side += 2;
+      for (Entry& entry : y.channels) {
+        if (entry.constant != 0.0) entry.constant.reset();
+      }
+    } else if (way == 1 && x.side <= 3) {
+      const auto scales = net.constant(name("scales"), Tensor(Shape{4}, std::vector<float>{1, 1, 2, 2}));
+      y.value = net.op("Resize", name("enlarged"), {x.value, graph::kNoValue, scales}, {{"mode", std::string("nearest")}});
+      y.side *= 2;
+    } else if (way == 2 && x.side > 3) {
+      y.value = net.op("Slice", name("cropped"),
+                       {x.value, integers("from", {1, 0}), integers("to", {x.side, x.side - 1}), integers("axes", {2, 3})});
+      y.side -= 1;
+    } else {
+      const auto rows = net.op("Reshape", name("rows"), {x.value, integers("shape", {1, chance(50) ? 0 : count(x), -1})});
+      y.value = net.op("Reshape", name("image"), {rows, integers("shape", {1, chance(50) ? 0 : count(x), x.side, x.side})});
+    }
+    return y;
+  }
+
+  /// Pixels as steps of an LSTM or GRU. Units with an empty candidate gate stay at 0.
+  Map recurrent(const Map& x) {
+    const std::int64_t hidden = 3 + pick(3);
+    const bool lstm = chance(50);
+    const std::int64_t rows = (lstm ? 4 : 3) * hidden;
+    Tensor w = random_tensor(Shape{1, rows, count(x)}, random_(), -0.5F, 0.5F);
+    Tensor r = random_tensor(Shape{1, rows, hidden}, random_(), -0.5F, 0.5F);
+    Tensor b = random_tensor(Shape{1, 2 * rows}, random_(), -0.5F, 0.5F);
+    Planted idle;
+    for (std::int64_t unit = 1; unit < hidden; ++unit) {
+      if (!chance(25)) continue;
+      idle[unit] = 0.0F;
+      const std::int64_t row = rows - hidden + unit;
+      std::fill_n(w.data<float>().begin() + row * count(x), count(x), 0.0F);
+      std::fill_n(r.data<float>().begin() + row * hidden, hidden, 0.0F);
+      for (const std::int64_t at : {row, rows + row}) b.data<float>()[static_cast<std::size_t>(at)] = 0.0F;
+    }
+    const std::string layer = name(lstm ? "lstm" : "gru");
+    const auto steps =
+        transpose(net.op("Reshape", name("steps"), {x.value, integers("shape", {1, count(x), -1})}), {2, 0, 1});
+    const auto states = net.node(lstm ? "LSTM" : "GRU", layer + ".states",
+                                 {steps, net.constant(layer + ".w", std::move(w)), net.constant(layer + ".r", std::move(r)),
+                                  net.constant(layer + ".b", std::move(b))},
+                                 {{"hidden_size", hidden}}, 1)[0];
+    const auto flat = transpose(net.op("Squeeze", name("flat"), {states, integers("axes", {1})}), {1, 2, 0});
+    const auto y = net.op("Reshape", layer, {flat, integers("shape", {1, hidden, x.side, x.side})});
+    Map made = made_by(layer, y, x, hidden, idle, false);
+    // The other units read each other.
+    for (const Entry& from : made.channels) {
+      for (const Entry& to : made.channels) {
+        if (!from.constant && !to.constant) uses_.push_back({.from = from.channel, .to = to.channel});
+      }
+    }
+    return made;
+  }
+
   void note(const Map& map) {
-    if (count(map) == 1) held_.insert(map.channels.front().channel);
     std::vector<Channel> channels;
     for (const Entry& entry : map.channels) channels.push_back(entry.channel);
-    noted_.push_back(std::move(channels));
+    note_channels(std::move(channels));
   }
 
   void grow() {
@@ -352,7 +451,12 @@ class RandomNet {
                                                     [&] { return slice(x); },
                                                     [&] { return shared(x); },
                                                     [&] { return grouped(x); },
-                                                    [&] { return excite(x); }};
+                                                    [&] { return excite(x); },
+                                                    [&] { return activated(x); },
+                                                    [&] { return transposed(x); },
+                                                    [&] { return linear(x); },
+                                                    [&] { return resized(x); },
+                                                    [&] { return recurrent(x); }};
     const Map y = ways[static_cast<std::size_t>(pick(static_cast<int>(ways.size())))]();
     if (y.side >= 3 || maps_.empty()) maps_.push_back(y);
     else ends_.push_back(y);
@@ -379,41 +483,9 @@ class RandomNet {
     }
   }
 
-  /// What reaches an output, directly or not, stays; so does what can only go together with it.
-  void settle() {
-    std::set<Channel> stay;
-    for (const Channel c : held_) stay.insert(find(c));
-    for (bool changed = true; changed;) {
-      changed = false;
-      for (const Use& use : uses_) {
-        if (stay.contains(find(use.to))) changed = stay.insert(find(use.from)).second || changed;
-      }
-    }
-    for (std::size_t c = 0; c < parents_.size(); ++c) {
-      if (!stay.contains(find(static_cast<Channel>(c)))) gone_.insert(find(static_cast<Channel>(c)));
-    }
-    for (const auto& channels : noted_) {
-      emptied_ =
-          emptied_ || std::ranges::all_of(channels, [&](Channel c) { return gone_.contains(find(c)); });
-    }
-    for (const auto* list : {&unsure_tokens_, &unsure_inputs_}) {
-      const bool some =
-          std::ranges::any_of(unsure_tokens_, [&](Channel c) { return gone_.contains(find(c)); });
-      if (list == &unsure_inputs_ && !some) continue;
-      for (const Channel c : *list) unsure_.insert(find(c));
-    }
-  }
-
   std::mt19937_64 random_;
   int names_ = 0;
   std::vector<Map> maps_, ends_;
-  std::vector<Channel> parents_;
-  std::set<Channel> held_, gone_, unsure_;
-  std::vector<Channel> unsure_tokens_, unsure_inputs_;
-  std::vector<Use> uses_;
-  std::vector<Made> made_;
-  std::vector<std::vector<Channel>> noted_;
-  bool emptied_ = false;
 };
 
 }  // namespace ember::test

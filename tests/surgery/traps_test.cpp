@@ -124,7 +124,7 @@ TEST_CASE("prune trap: a channel read by two consumers, one of them before the a
   net.finish(net.op("Concat", "both", {one, two}, {{"axis", std::int64_t{1}}}), 8);
   const std::vector<surgery::StuckChannel> findings = {
       {.value = net.graph().find_value("a.relu"), .axis = 1, .index = 5, .constant = 0.0}};
-  const auto removal = surgery::remove_channels(net.graph(), findings, 1);
+  const auto removal = surgery::remove_channels(net.graph(), findings);
   CHECK(removal.removed.empty());
   CHECK(contains(kept_because(removal, "a.relu", 5), "two_node: it reads 'a', which is not constant"));
   check_same(net.graph(), *removal.graph);
@@ -156,7 +156,7 @@ TEST_CASE("prune trap: weights shared by two nodes") {
         {.value = net.graph().find_value("a.relu"), .axis = 1, .index = 2, .constant = 0.0}};
     if (both)
       findings.push_back({.value = net.graph().find_value("b.relu"), .axis = 1, .index = 2, .constant = 0.0});
-    const auto removal = surgery::remove_channels(net.graph(), findings, 1);
+    const auto removal = surgery::remove_channels(net.graph(), findings);
     CHECK(removal.removed.size() == (both ? 1U : 0U));
     CHECK(shape_of(*removal.graph, "w") == (both ? Shape{7, 3, 1, 1} : Shape{8, 3, 1, 1}));
     if (!both) {

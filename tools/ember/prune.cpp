@@ -135,6 +135,8 @@ void add_prune(CLI::App& app, Context& context) {
       ->option_text("auto|N");
   verb->add_option("--verify", self->held_out, "compare outputs on this other data as well")
       ->option_text("DATA");
+  verb->add_flag("--linearize", self->options.linearize,
+                 "fold units that never clip into the matrix products around them where that saves work");
   verb->add_flag("--dry-run", self->dry_run, "say what would be removed and gained, and write nothing");
   self->json.add_to(*verb);
   add_example(*verb,
