@@ -49,8 +49,12 @@ Json removed_json(const RemovedChannel& channel) {
 }
 
 Json linearized_json(const LinearizedLayer& layer) {
-  Json json = {{"node", layer.node},     {"value", layer.value}, {"active", layer.active},
-               {"proved", layer.proved}, {"gone", layer.gone},   {"merged", layer.merged},
+  Json json = {{"node", layer.node},
+               {"value", layer.value},
+               {"active", layer.active},
+               {"proved", layer.proved},
+               {"gone", layer.gone},
+               {"merged", layer.merged},
                {"saved_multiply_adds", layer.saved}};
   if (!layer.refusal.empty()) json["refusal"] = layer.refusal;
   return json;
@@ -115,11 +119,13 @@ void linearized_text(report::Page& page, const PruneResult& result) {
         fmt::format("{}: {} active, {} of them proved: ", layer.node, layer.active, layer.proved);
     if (!layer.refusal.empty()) page.item(" ", 3, known + "they stay, since " + layer.refusal);
     else if (layer.merged)
-      page.item(" ", 3, known + fmt::format("the layer is merged into the next, {} multiply-adds less",
-                                            report::grouped(layer.saved)));
+      page.item(" ", 3,
+                known + fmt::format("the layer is merged into the next, {} multiply-adds less",
+                                    report::grouped(layer.saved)));
     else
-      page.item(" ", 3, known + fmt::format("the others take over {}, {} multiply-adds less",
-                                            listed(layer.gone), report::grouped(layer.saved)));
+      page.item(" ", 3,
+                known + fmt::format("the others take over {}, {} multiply-adds less", listed(layer.gone),
+                                    report::grouped(layer.saved)));
   }
 }
 
@@ -158,8 +164,7 @@ std::string to_json(const PruneResult& result, const Verification* verification)
   for (const RemovedChannel& channel : result.removed) json["removed"].push_back(removed_json(channel));
   for (const KeptChannel& channel : result.kept) json["kept"].push_back(kept_json(channel));
   if (!result.linearized.empty()) json["linearized"] = Json::array();
-  for (const LinearizedLayer& layer : result.linearized)
-    json["linearized"].push_back(linearized_json(layer));
+  for (const LinearizedLayer& layer : result.linearized) json["linearized"].push_back(linearized_json(layer));
   json["before"] = cost_json(result.before);
   json["after"] = cost_json(result.after);
   json["map"] = map_json(result.map);

@@ -10,9 +10,9 @@
 #include "surgery/rule.hpp"
 #include "surgery/surgeon.hpp"
 
-// Conv, ConvTranspose, QLinearConv and ConvInteger. Without groups an input channel is a column of the weights, an output channel a
-// row. A group that reads one channel ("depthwise") lives and dies with it. Wider groups go as a whole, or
-// all of them lose as many channels.
+// Conv, ConvTranspose, QLinearConv and ConvInteger. Without groups an input channel is a column of the
+// weights, an output channel a row. A group that reads one channel ("depthwise") lives and dies with it.
+// Wider groups go as a whole, or all of them lose as many channels.
 
 namespace ember::surgery {
 

@@ -64,8 +64,6 @@ std::vector<double> measure(std::span<const Model> models, int threads) {
   return least;
 }
 
-std::int64_t vector_width() {
-  return kernels::table(simd::choose_isa()).block;
-}
+std::int64_t vector_width() { return kernels::table(simd::choose_isa()).block; }
 
 }  // namespace ember::surgery

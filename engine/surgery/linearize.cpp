@@ -50,7 +50,7 @@ struct Matrix {
 struct Dense {
   NodeId node = kNoNode;
   NodeId add = kNoNode;
-  int added = 0;  ///< which input of `add` is the bias
+  int added = 0;         ///< which input of `add` is the bias
   Matrix weights{0, 0};  ///< [outputs][inputs]
   std::vector<double> bias;
 };
@@ -71,8 +71,8 @@ bool only_for(const Graph& graph, ValueId value, NodeId user) {
 /// Adds a constant of one element for each column, or of one for all, to the bias.
 bool take_bias(Dense& dense, const Tensor* constant, double factor) {
   const auto columns = static_cast<std::int64_t>(dense.bias.size());
-  const bool row = constant != nullptr && constant->elements() == columns &&
-                   constant->shape().rank() > 0 && constant->shape()[constant->shape().rank() - 1] == columns;
+  const bool row = constant != nullptr && constant->elements() == columns && constant->shape().rank() > 0 &&
+                   constant->shape()[constant->shape().rank() - 1] == columns;
   if (constant == nullptr || (!row && constant->elements() != 1)) return false;
   for (std::int64_t o = 0; o < columns; ++o)
     dense.bias[static_cast<std::size_t>(o)] += factor * number_at(*constant, row ? o : 0);
@@ -137,7 +137,8 @@ void put(Graph& graph, const Dense& dense) {
   std::vector<float> values;
   values.reserve(w.elements.size());
   for (std::int64_t i = 0; i < w.rows * w.columns; ++i)
-    values.push_back(static_cast<float>(rows ? w.at(i / w.columns, i % w.columns) : w.at(i % w.rows, i / w.rows)));
+    values.push_back(
+        static_cast<float>(rows ? w.at(i / w.columns, i % w.columns) : w.at(i % w.rows, i / w.rows)));
   const auto replace = [&](NodeId id, int input, Tensor tensor, const std::string& otherwise) {
     const ValueId old = input_of(graph.node(id), static_cast<std::size_t>(input));
     if (old != kNoValue && graph.constant(old) != nullptr)
@@ -158,9 +159,11 @@ void put(Graph& graph, const Dense& dense) {
     replace(dense.add, dense.added, tensor_of_bias(dense.bias), name + "_bias");
   } else if (biased) {
     const ValueId result = graph.node(dense.node).outputs[0];
-    const ValueId product = graph.add_value(name + "_product", graph.value(result).type, graph.value(result).dims);
+    const ValueId product =
+        graph.add_value(name + "_product", graph.value(result).type, graph.value(result).dims);
     graph.set_output(dense.node, 0, product);
-    graph::Node add{.op = "Add", .inputs = {product, graph.add_constant(name + "_bias", tensor_of_bias(dense.bias))},
+    graph::Node add{.op = "Add",
+                    .inputs = {product, graph.add_constant(name + "_bias", tensor_of_bias(dense.bias))},
                     .outputs = {result}};
     if (!graph.node(dense.node).name.empty()) add.name = graph.node(dense.node).name + "_bias";
     const auto& order = graph.order();
@@ -254,11 +257,12 @@ struct Pair {
 };
 
 std::optional<Pair> pair_around(const Graph& graph, ValueId value, std::string& why) {
-  constexpr std::array<std::string_view, 7> kUniform = {"Relu", "LeakyRelu", "Clip", "Elu",
+  constexpr std::array<std::string_view, 7> kUniform = {"Relu", "LeakyRelu", "Clip",           "Elu",
                                                         "Selu", "Celu",      "ThresholdedRelu"};
   const NodeId activation = graph.value(value).producer;
-  if (activation == kNoNode ||
-      std::ranges::none_of(kUniform, [&](std::string_view op) { return is_op(graph.node(activation), op); })) {
+  if (activation == kNoNode || std::ranges::none_of(kUniform, [&](std::string_view op) {
+        return is_op(graph.node(activation), op);
+      })) {
     why = "the activation is several nodes, or has parameters of its own per unit";
     return std::nullopt;
   }
@@ -275,7 +279,8 @@ std::optional<Pair> pair_around(const Graph& graph, ValueId value, std::string& 
   }
   const auto first = dense_at(graph, maker);
   const std::vector<NodeId>& readers = graph.users(value);
-  const auto second = readers.size() == 1 && !graph.is_output(value) ? dense_at(graph, readers.front()) : std::nullopt;
+  const auto second =
+      readers.size() == 1 && !graph.is_output(value) ? dense_at(graph, readers.front()) : std::nullopt;
   if (!first || !second || result_of(graph, *first) != before || !only_for(graph, before, activation) ||
       graph.node(second->node).inputs[0] != value || second->weights.columns != first->weights.rows) {
     why = "it is not between two matrix products with constant weights of their own";
@@ -378,8 +383,8 @@ Linearized linearize_layer(Graph& graph, const StablyActive& active) {
     layer.refusal = fmt::format("one product would take {} multiplications, the two take {}",
                                 inputs * outputs, units * (inputs + outputs));
   } else {
-    layer.refusal = fmt::format("{} of {} units are stably active and their weights do not depend on each other",
-                                on, units);
+    layer.refusal = fmt::format(
+        "{} of {} units are stably active and their weights do not depend on each other", on, units);
   }
   return layer;
 }

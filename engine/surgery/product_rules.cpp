@@ -8,8 +8,8 @@
 #include "surgery/rule.hpp"
 #include "surgery/surgeon.hpp"
 
-// Gemm, MatMul, QLinearMatMul and MatMulInteger: rows of the one factor and columns of the other pass to the product; the axis between them
-// is summed over.
+// Gemm, MatMul, QLinearMatMul and MatMulInteger: rows of the one factor and columns of the other pass to the
+// product; the axis between them is summed over.
 
 namespace ember::surgery {
 
@@ -217,7 +217,9 @@ void link_quantised_matmul(Linker& linker) {
       list.push_back(number_at(*known, i));
     return list;
   };
-  const auto told = [&](ValueId value) { return value == kNoValue || linker.facts().known(value) != nullptr; };
+  const auto told = [&](ValueId value) {
+    return value == kNoValue || linker.facts().known(value) != nullptr;
+  };
   const std::vector<double> zeros = numbers(reads_a ? zero_a : zero_b);
   read.weight_zeros = numbers(reads_a ? zero_b : zero_a);
   read.zero = zeros.empty() ? 0.0 : zeros.front();

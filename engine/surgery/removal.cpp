@@ -262,7 +262,8 @@ void note_merged(const Analysis& analysis, const Selection& selection, Removal& 
     for (std::int64_t i = 0; i < read->count; ++i) {
       const Slot slot = read->inputs + static_cast<Slot>(i);
       const auto constant = analysis.constants().of(slot);
-      if (selection.removed()[static_cast<std::size_t>(slot)] && constant.has_value() && *constant != read->zero)
+      if (selection.removed()[static_cast<std::size_t>(slot)] && constant.has_value() &&
+          *constant != read->zero)
         ++merged;
     }
     if (merged == 0) continue;

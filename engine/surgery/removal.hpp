@@ -20,8 +20,8 @@ struct Removal {
   std::vector<ChannelMap> map;
   std::vector<RemovedChannel> removed;
   std::vector<KeptChannel> kept;
-  /// By node whose layer kept channels to be round: the labels of the nodes, and the names of the values, that
-  /// have more channels for it.
+  /// By node whose layer kept channels to be round: the labels of the nodes, and the names of the values,
+  /// that have more channels for it.
   std::map<graph::NodeId, std::set<std::string>> rounded;
   std::vector<std::string> notes;
 };

@@ -34,7 +34,8 @@ std::int64_t LinearRead::offset(std::int64_t i, std::int64_t o) const {
 }
 
 double LinearRead::weight_zero(std::int64_t o) const {
-  return weight_zeros.empty() ? 0.0 : weight_zeros[weight_zeros.size() == 1 ? 0 : static_cast<std::size_t>(o)];
+  return weight_zeros.empty() ? 0.0
+                              : weight_zeros[weight_zeros.size() == 1 ? 0 : static_cast<std::size_t>(o)];
 }
 
 bool LinearRead::connects(std::int64_t i, std::int64_t o) const {

@@ -30,9 +30,9 @@ struct LinearRead {
   std::int64_t groups = 1;
   std::int64_t in_stride = 0, out_stride = 0;  ///< of the weights, in elements
   std::int64_t taps = 1, tap_stride = 1;
-  bool in_local = false;   ///< the weights' input index counts within the group
-  bool out_local = false;  ///< and so for the output index
-  double zero = 0.0;       ///< the input that adds nothing: a quantised one's zero point
+  bool in_local = false;             ///< the weights' input index counts within the group
+  bool out_local = false;            ///< and so for the output index
+  double zero = 0.0;                 ///< the input that adds nothing: a quantised one's zero point
   std::vector<double> weight_zeros;  ///< taken off the weights, by output; empty: nothing is
   /// Why a constant input other than 0 cannot be moved into the bias; empty when it can.
   std::string no_fold;

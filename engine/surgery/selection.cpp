@@ -101,7 +101,8 @@ std::pair<bool, std::size_t> Selection::standing(Slot group) const {
 /// Behind zero padding a constant is no number that a bias could take over, but all such constants are the
 /// same picture: one of them, and the others' weights scaled to it.
 bool Selection::merge_constants() {
-  // What goes further down may leave a read with nothing to give its constants to, so one at a time from there.
+  // What goes further down may leave a read with nothing to give its constants to, so one at a time from
+  // there.
   const std::vector<LinearRead>& reads = analysis_.structure().reads;
   for (auto at = reads.rbegin(); at != reads.rend(); ++at) {
     const LinearRead& read = *at;

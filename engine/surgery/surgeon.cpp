@@ -92,8 +92,8 @@ void Surgeon::set_integers_input(NodeId id, int input, const std::vector<std::in
   set_constant_input(id, input, tensor_of(known.type(), shape, numbers), graph_.value(old).name);
 }
 
-void Surgeon::add_to_bias(NodeId id, int input, std::span<const double> added, int output_axis,
-                          double scale, DataType type) {
+void Surgeon::add_to_bias(NodeId id, int input, std::span<const double> added, int output_axis, double scale,
+                          DataType type) {
   const graph::Node& node = graph_.node(id);
   const ValueId output = node.outputs[0];
   const auto at = static_cast<std::size_t>(input);

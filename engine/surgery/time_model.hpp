@@ -43,8 +43,8 @@ class TimeModel {
   [[nodiscard]] double milliseconds_of(const ProfileEntry& entry, double work) const;
 
   int threads_;
-  double overhead_ = 0;  ///< milliseconds of a step that does nothing
-  double scale_ = 1;     ///< of a run to the sum of its steps
+  double overhead_ = 0;                   ///< milliseconds of a step that does nothing
+  double scale_ = 1;                      ///< of a run to the sum of its steps
   std::map<std::string, Known> steps_;    ///< by kernel and node
   std::map<std::string, Known> kernels_;  ///< sums by kernel
   Known all_;

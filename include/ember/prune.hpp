@@ -63,14 +63,14 @@ struct KeptChannel {
 
 /// A layer whose stably active units were folded, or why they were not.
 struct LinearizedLayer {
-  std::string node;   ///< label of the activation's node
-  std::string value;  ///< name of its output
-  std::int64_t active = 0;          ///< units that never clip
-  std::int64_t proved = 0;          ///< of these, proved on the domain of the audit
-  std::vector<std::int64_t> gone;   ///< in the model as it was
-  bool merged = false;              ///< the whole layer went into the product behind it
-  std::int64_t saved = 0;           ///< multiply-adds per row
-  std::string refusal;              ///< why nothing went; "" when something did
+  std::string node;                ///< label of the activation's node
+  std::string value;               ///< name of its output
+  std::int64_t active = 0;         ///< units that never clip
+  std::int64_t proved = 0;         ///< of these, proved on the domain of the audit
+  std::vector<std::int64_t> gone;  ///< in the model as it was
+  bool merged = false;             ///< the whole layer went into the product behind it
+  std::int64_t saved = 0;          ///< multiply-adds per row
+  std::string refusal;             ///< why nothing went; "" when something did
 };
 
 struct ModelCost {

@@ -1,5 +1,7 @@
 #include <filesystem>
+#include <random>
 #include <string>
+#include <vector>
 
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
@@ -132,21 +134,35 @@ TEST_CASE_FIXTURE(Surgery, "revive: what is wrong is refused before anything is 
   refuse("revive " + kDying + " -o nowhere/x.onnx" + kDigits, "nowhere");
 }
 
-TEST_CASE_FIXTURE(Surgery, "revive, swap: interrupted at any moment they leave whole files or none") {
-  for (const std::string& verb :
-       {"revive" + kDigits + " --touched touched.json", std::string("swap --to gelu")}) {
-    for (const char* after : {"0.01", "0.03", "0.1", "0.2", "0.4", "0.6", "0.8"}) {
+TEST_CASE_FIXTURE(Surgery,
+                  "prune, revive, swap: interrupted or killed at any moment they leave whole files or none") {
+  struct Case {
+    std::string verb;
+    std::string beside;  ///< what is written before the network
+  };
+  const std::vector<Case> cases = {{"prune" + kDigits + " --round 1", "new.map.json"},
+                                   {"revive" + kDigits + " --touched touched.json", "touched.json"},
+                                   {"swap --to gelu", ""}};
+  std::mt19937 random(20);
+  for (const auto& [verb, beside] : cases) {
+    for (int trial = 0; trial < 8; ++trial) {
+      // Later and later, each time with some chance in it.
+      const double after = 0.004 * (1 << trial) * (0.75 + static_cast<double>(random() % 100) / 200.0);
       CAPTURE(verb);
       CAPTURE(after);
-      (void)shell(std::string("timeout -s INT ") + after + " \"" EMBER_BINARY_DIR "/ember\" " + verb + " " +
-                  kDying + " -o alive.onnx");
+      (void)shell("timeout -s " + std::string(trial % 2 == 0 ? "KILL " : "INT ") + std::to_string(after) +
+                  " \"" EMBER_BINARY_DIR "/ember\" " + verb + " " + kDying + " -o new.onnx");
       for (const auto& entry : std::filesystem::directory_iterator(folder.path())) {
         const std::string name = entry.path().filename();
-        CHECK_MESSAGE((name == "alive.onnx" || name == "touched.json"), name);
+        CHECK_MESSAGE((name == "new.onnx" || name == beside), name);
+        if (entry.path().extension() == ".json") CHECK(nlohmann::json::accept(file_text(entry.path())));
       }
-      if (exists("alive.onnx")) CHECK(ember("info alive.onnx").status == 0);
-      std::filesystem::remove(folder / "alive.onnx");
-      std::filesystem::remove(folder / "touched.json");
+      if (exists("new.onnx")) {
+        CHECK(ember("info new.onnx").status == 0);
+        CHECK((beside.empty() || exists(beside)));
+      }
+      std::filesystem::remove(folder / "new.onnx");
+      if (!beside.empty()) std::filesystem::remove(folder / beside);
     }
   }
 }

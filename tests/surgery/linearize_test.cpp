@@ -21,7 +21,8 @@ Indices range(std::int64_t end) {
   return list;
 }
 
-/// x -> units -> Relu -> outputs, with biases so high for the units in `on` that they never clip for |x| <= 2.
+/// x -> units -> Relu -> outputs, with biases so high for the units in `on` that they never clip for |x|
+/// <= 2.
 struct Net {
   NetBuilder net;
   graph::ValueId hidden;
@@ -37,11 +38,13 @@ struct Net {
                              net.constant("h.b", bias)},
                             {{"transB", std::int64_t{1}}, {"alpha", 0.5F}});
       hidden = net.relu(h);
-      y = net.op("Gemm", "y", {hidden, net.constant("y.w", random_tensor(Shape{units, outputs}, 2)),
-                               net.constant("y.b", random_tensor(Shape{outputs}, 3))},
+      y = net.op("Gemm", "y",
+                 {hidden, net.constant("y.w", random_tensor(Shape{units, outputs}, 2)),
+                  net.constant("y.b", random_tensor(Shape{outputs}, 3))},
                  {{"beta", 2.0F}});
     } else {
-      const auto h = net.op("MatMul", "h", {x, net.constant("h.w", random_tensor(Shape{inputs, units}, 1, -0.5F, 0.5F))});
+      const auto h = net.op("MatMul", "h",
+                            {x, net.constant("h.w", random_tensor(Shape{inputs, units}, 1, -0.5F, 0.5F))});
       hidden = net.relu(net.op("Add", "h.sum", {h, net.constant("h.b", bias)}));
       y = net.op("MatMul", "y", {hidden, net.constant("y.w", random_tensor(Shape{units, outputs}, 2))});
     }
@@ -55,7 +58,8 @@ TEST_CASE("linearize: a layer that never clips goes into the product behind it, 
   for (const bool gemm : {true, false}) {
     CAPTURE(gemm);
     const Net n(6, 9, 4, range(9), gemm);
-    const auto result = surgery::linearize(n.net.graph(), {{.value = n.hidden, .axis = 1, .units = range(9)}});
+    const auto result =
+        surgery::linearize(n.net.graph(), {{.value = n.hidden, .axis = 1, .units = range(9)}});
     REQUIRE(result.layers.size() == 1);
     CHECK(result.layers[0].merged);
     CHECK(result.layers[0].saved == 9 * 10 - 24);
@@ -63,7 +67,8 @@ TEST_CASE("linearize: a layer that never clips goes into the product behind it, 
     check_same(n.net.graph(), *result.graph, 4);
   }
   const Net wide(20, 3, 20, range(3), true);
-  const auto kept = surgery::linearize(wide.net.graph(), {{.value = wide.hidden, .axis = 1, .units = range(3)}});
+  const auto kept =
+      surgery::linearize(wide.net.graph(), {{.value = wide.hidden, .axis = 1, .units = range(3)}});
   CHECK(kept.layers[0].gone.empty());
   CHECK(kept.layers[0].refusal == "one product would take 400 multiplications, the two take 120");
   check_same(wide.net.graph(), *kept.graph, 1, true);
@@ -77,8 +82,7 @@ TEST_CASE("linearize: units whose weights depend on others' are taken over by th
     const auto result = surgery::linearize(n.net.graph(), {{.value = n.hidden, .axis = 1, .units = on}});
     CHECK_FALSE(result.layers[0].merged);
     CHECK(result.layers[0].gone.size() == 3);
-    for (const std::int64_t unit : result.layers[0].gone)
-      CHECK(std::ranges::find(on, unit) != on.end());
+    for (const std::int64_t unit : result.layers[0].gone) CHECK(std::ranges::find(on, unit) != on.end());
     CHECK(result.layers[0].saved == 3 * 9);
     CHECK(shape_of(*result.graph, "h.w") == (gemm ? Shape{7, 4} : Shape{4, 7}));
     CHECK(shape_of(*result.graph, "y.w") == Shape{7, 5});
@@ -88,11 +92,13 @@ TEST_CASE("linearize: units whose weights depend on others' are taken over by th
 
 TEST_CASE("linearize: what is not between two products of its own, or independent, stays") {
   const Net n(8, 10, 5, {0, 1, 2}, true);
-  const auto independent = surgery::linearize(n.net.graph(), {{.value = n.hidden, .axis = 1, .units = {0, 1, 2}}});
+  const auto independent =
+      surgery::linearize(n.net.graph(), {{.value = n.hidden, .axis = 1, .units = {0, 1, 2}}});
   CHECK(independent.layers[0].refusal.find("do not depend on each other") != std::string::npos);
   Net seen(4, 10, 5, range(10), true);
   seen.net.output(seen.hidden);
-  const auto exposed = surgery::linearize(seen.net.graph(), {{.value = seen.hidden, .axis = 1, .units = range(10)}});
+  const auto exposed =
+      surgery::linearize(seen.net.graph(), {{.value = seen.hidden, .axis = 1, .units = range(10)}});
   CHECK(exposed.layers[0].refusal.find("not between two matrix products") != std::string::npos);
   check_same(seen.net.graph(), *exposed.graph, 1, true);
 }

@@ -45,8 +45,7 @@ TEST_CASE("prune: merged constants of several readers, each with its own stand-i
   const auto padded = net.conv("padded", a, 4, 8, {}, kPadded);
   const auto other = net.conv("other", a, 4, 8, {}, kPadded);
   const auto plain = net.conv("plain", a, 4, 8);
-  const auto joined =
-      net.op("Concat", "joined", {padded, other, plain}, {{"axis", std::int64_t{1}}});
+  const auto joined = net.op("Concat", "joined", {padded, other, plain}, {{"axis", std::int64_t{1}}});
   net.finish(joined, 12);
   const auto removal = removal_of(net);
   CHECK(removed_from(removal, "a", 1) == Indices{3, 4});
@@ -92,10 +91,11 @@ TEST_CASE("prune: constants are not merged where the weights are another node's 
 TEST_CASE("prune: constant inputs of a recurrent layer and of a transposed convolution are merged") {
   NetBuilder net;
   const auto a = net.relu(net.conv("a", image(net), 5, 3, {{1, 0.5F}, {2, 2.0F}, {4, 1.0F}}));
-  net.output(net.op("ConvTranspose", "up",
-                    {a, net.constant("up.w", random_tensor(Shape{5, 3, 3, 3}, 9)),
-                     net.constant("up.b", random_tensor(Shape{3}, 10))},
-                    {{"kernel_shape", Indices{3, 3}}, {"pads", Indices{1, 1, 1, 1}}, {"strides", Indices{2, 2}}}));
+  net.output(
+      net.op("ConvTranspose", "up",
+             {a, net.constant("up.w", random_tensor(Shape{5, 3, 3, 3}, 9)),
+              net.constant("up.b", random_tensor(Shape{3}, 10))},
+             {{"kernel_shape", Indices{3, 3}}, {"pads", Indices{1, 1, 1, 1}}, {"strides", Indices{2, 2}}}));
   const auto removal = removal_of(net);
   CHECK(removed_from(removal, "a", 1) == Indices{2, 4});
   CHECK(shape_of(*removal.graph, "up.w") == Shape{3, 3, 3, 3});
@@ -105,12 +105,14 @@ TEST_CASE("prune: constant inputs of a recurrent layer and of a transposed convo
   const auto rows = steps.input("x", DataType::Float32, {4, 2, 3});
   const auto dense = steps.op("Add", "dense",
                               {steps.op("MatMul", "m",
-                                        {rows, steps.constant("m.w", [&] {
-                                           Tensor w = random_tensor(Shape{3, 5}, 3);
-                                           for (std::size_t i = 0; i < 3; ++i)
-                                             w.data<float>()[i * 5 + 1] = w.data<float>()[i * 5 + 3] = 0.0F;
-                                           return w;
-                                         }())}),
+                                        {rows, steps.constant("m.w",
+                                                              [&] {
+                                                                Tensor w = random_tensor(Shape{3, 5}, 3);
+                                                                for (std::size_t i = 0; i < 3; ++i)
+                                                                  w.data<float>()[i * 5 + 1] =
+                                                                      w.data<float>()[i * 5 + 3] = 0.0F;
+                                                                return w;
+                                                              }())}),
                                steps.constant("m.b", random_tensor(Shape{5}, 4, 0.5F, 1.0F))});
   const auto states = steps.node("LSTM", "lstm",
                                  {dense, steps.constant("lstm.w", random_tensor(Shape{1, 16, 5}, 5)),

@@ -77,7 +77,7 @@ class Network:
 
 def networks(source, zoo):
     models = source / "models"
-    for name in ("digits_cnn_dead_bias", "digits_mlp_high_lr", "digits_cnn"):
+    for name in ("digits_cnn_dead_bias", "digits_mlp_high_lr", "digits_mlp_narrow", "digits_cnn"):
         yield Network(name, models / f"{name}.onnx", models / "digits_calibration.npz", {}, None)
     if not zoo:
         return
@@ -104,8 +104,8 @@ def check(ember, network, folder):
     faults = []
     pruned, report, preprocess = folder / "pruned.onnx", folder / "report.json", folder / "preprocess.json"
     preprocess.write_text(json.dumps(network.preprocess))
-    subprocess.run([ember, "prune", network.model, "--data", network.data, "--preprocess", preprocess, "-o",
-                    pruned, "--json", report], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([ember, "prune", network.model, "--data", network.data, "--preprocess", preprocess, "--samples",
+                    str(SAMPLES), "-o", pruned, "--json", report], check=True, stdout=subprocess.DEVNULL)
     report = json.loads(report.read_text())
     onnx.checker.check_model(str(pruned), full_check=True)
     before, after = onnx.load(network.model), onnx.load(pruned)

@@ -314,7 +314,8 @@ class RandomNet : public ChannelAccount {
     Map y{value, {}, x.side};
     for (std::int64_t o = 0; o < out; ++o) {
       const auto at = planted.find(o);
-      const auto constant = at == planted.end() ? std::nullopt : std::optional(static_cast<double>(at->second));
+      const auto constant =
+          at == planted.end() ? std::nullopt : std::optional(static_cast<double>(at->second));
       y.channels.push_back({.channel = fresh(false), .constant = constant});
       made_.push_back({.layer = layer, .index = o, .channel = y.channels.back().channel});
       for (const Entry& entry : x.channels) {
@@ -344,9 +345,10 @@ class RandomNet : public ChannelAccount {
     Tensor w = random_tensor(Shape{count(x), out, kernel, kernel}, random_(), -0.5F, 0.5F);
     empty_columns(w, planted);
     const std::string layer = name("up");
-    const auto y = net.op("ConvTranspose", layer,
-                          {x.value, net.constant(layer + ".w", std::move(w)), net.bias(layer + ".b", out, planted)},
-                          {{"kernel_shape", Integers{kernel, kernel}}, {"pads", Integers{pad, pad, pad, pad}}});
+    const auto y =
+        net.op("ConvTranspose", layer,
+               {x.value, net.constant(layer + ".w", std::move(w)), net.bias(layer + ".b", out, planted)},
+               {{"kernel_shape", Integers{kernel, kernel}}, {"pads", Integers{pad, pad, pad, pad}}});
     return relu(made_by(layer, y, x, out, planted, kernel == 1));
   }
 
@@ -364,8 +366,8 @@ class RandomNet : public ChannelAccount {
     Tensor w = random_tensor(Shape{count(x), out}, random_(), -0.5F, 0.5F);
     empty_columns(w, planted);
     const std::string layer = name("linear");
-    const auto product =
-        net.op("MatMul", layer + ".product", {transpose(x.value, {0, 2, 3, 1}), net.constant(layer + ".w", std::move(w))});
+    const auto product = net.op("MatMul", layer + ".product",
+                                {transpose(x.value, {0, 2, 3, 1}), net.constant(layer + ".w", std::move(w))});
     const auto sum = net.op("Add", layer + ".sum", {product, net.bias(layer + ".b", out, planted)});
     const auto y = net.op("Transpose", layer, {sum}, {{"perm", Integers{0, 3, 1, 2}}});
     return relu(made_by(layer, y, x, out, planted, true));
@@ -381,17 +383,23 @@ class RandomNet : public ChannelAccount {
       for (Entry& entry : y.channels) {
         if (entry.constant != 0.0) entry.constant.reset();
       }
+      // Were it flattened, the padding itself could be cut as well as the channels, and only one of them is.
+      return conv(y, 3 + pick(4));
     } else if (way == 1 && x.side <= 3) {
       const auto scales = net.constant(name("scales"), Tensor(Shape{4}, std::vector<float>{1, 1, 2, 2}));
-      y.value = net.op("Resize", name("enlarged"), {x.value, graph::kNoValue, scales}, {{"mode", std::string("nearest")}});
+      y.value = net.op("Resize", name("enlarged"), {x.value, graph::kNoValue, scales},
+                       {{"mode", std::string("nearest")}});
       y.side *= 2;
     } else if (way == 2 && x.side > 3) {
       y.value = net.op("Slice", name("cropped"),
-                       {x.value, integers("from", {1, 0}), integers("to", {x.side, x.side - 1}), integers("axes", {2, 3})});
+                       {x.value, integers("from", {1, 0}), integers("to", {x.side, x.side - 1}),
+                        integers("axes", {2, 3})});
       y.side -= 1;
     } else {
-      const auto rows = net.op("Reshape", name("rows"), {x.value, integers("shape", {1, chance(50) ? 0 : count(x), -1})});
-      y.value = net.op("Reshape", name("image"), {rows, integers("shape", {1, chance(50) ? 0 : count(x), x.side, x.side})});
+      const auto rows =
+          net.op("Reshape", name("rows"), {x.value, integers("shape", {1, chance(50) ? 0 : count(x), -1})});
+      y.value = net.op("Reshape", name("image"),
+                       {rows, integers("shape", {1, chance(50) ? 0 : count(x), x.side, x.side})});
     }
     return y;
   }
@@ -414,12 +422,13 @@ class RandomNet : public ChannelAccount {
       for (const std::int64_t at : {row, rows + row}) b.data<float>()[static_cast<std::size_t>(at)] = 0.0F;
     }
     const std::string layer = name(lstm ? "lstm" : "gru");
-    const auto steps =
-        transpose(net.op("Reshape", name("steps"), {x.value, integers("shape", {1, count(x), -1})}), {2, 0, 1});
-    const auto states = net.node(lstm ? "LSTM" : "GRU", layer + ".states",
-                                 {steps, net.constant(layer + ".w", std::move(w)), net.constant(layer + ".r", std::move(r)),
-                                  net.constant(layer + ".b", std::move(b))},
-                                 {{"hidden_size", hidden}}, 1)[0];
+    const auto steps = transpose(
+        net.op("Reshape", name("steps"), {x.value, integers("shape", {1, count(x), -1})}), {2, 0, 1});
+    const auto states =
+        net.node(lstm ? "LSTM" : "GRU", layer + ".states",
+                 {steps, net.constant(layer + ".w", std::move(w)), net.constant(layer + ".r", std::move(r)),
+                  net.constant(layer + ".b", std::move(b))},
+                 {{"hidden_size", hidden}}, 1)[0];
     const auto flat = transpose(net.op("Squeeze", name("flat"), {states, integers("axes", {1})}), {1, 2, 0});
     const auto y = net.op("Reshape", layer, {flat, integers("shape", {1, hidden, x.side, x.side})});
     Map made = made_by(layer, y, x, hidden, idle, false);

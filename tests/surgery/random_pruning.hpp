@@ -10,8 +10,8 @@
 
 namespace ember::test {
 
-/// Prunes the networks of seeds [first, end): they compute what they did, to the bit where only zeros went, and
-/// all that can go is gone. Returns how many channels had to go.
+/// Prunes the networks of seeds [first, end): they compute what they did, to the bit where only zeros went,
+/// and all that can go is gone. Returns how many channels had to go.
 inline std::int64_t check_random_pruning(std::uint64_t first, std::uint64_t end) {
   std::int64_t planted = 0;
   for (std::uint64_t seed = first; seed < end; ++seed) {
