@@ -347,7 +347,7 @@ class Search {
     hand_on(std::move(next), id);
   }
 
-  /// Also Flatten, Squeeze and Unsqueeze: the axis may go with those behind it into one.
+  /// Also Flatten, Squeeze and Unsqueeze: the axis may go with those before and behind it into one.
   void reshape(const Flow& flow, NodeId id) {
     const std::optional<Shape> from = shape_of(flow.value);
     const std::optional<Shape> to = shape_of(graph_.node(id).outputs[0]);
@@ -356,12 +356,17 @@ class Search {
     const std::int64_t outer = from->elements(0, flow.axis);
     const std::int64_t inner = from->elements(flow.axis + 1, from->rank());
     for (int axis = 0; axis < to->rank() && channels > 1; ++axis) {
-      if (to->elements(0, axis) != outer || (*to)[axis] % channels != 0) continue;
-      const std::int64_t each = (*to)[axis] / channels;
-      if (inner % each != 0 || to->elements(axis + 1, to->rank()) != inner / each) continue;
+      const std::int64_t before = to->elements(0, axis);
+      if (before == 0 || outer % before != 0) continue;
+      const std::int64_t rounds = outer / before;  // over all channels, within the new axis
+      if (rounds == 0 || (*to)[axis] % (rounds * channels) != 0) continue;
+      const std::int64_t each = (*to)[axis] / (rounds * channels);
+      if (each == 0 || inner % each != 0 || to->elements(axis + 1, to->rank()) != inner / each) continue;
       Flow next{.axis = axis, .constant = flow.constant};
-      for (const std::int64_t at : flow.at) {
-        for (std::int64_t i = 0; i < each; ++i) next.at.push_back(at * each + i);
+      for (std::int64_t round = 0; round < rounds; ++round) {
+        for (const std::int64_t at : flow.at) {
+          for (std::int64_t i = 0; i < each; ++i) next.at.push_back((round * channels + at) * each + i);
+        }
       }
       return hand_on(std::move(next), id);
     }

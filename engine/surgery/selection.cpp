@@ -136,8 +136,15 @@ void Selection::keep(Slot slot, const std::string& node, const std::string& why)
 
 bool Selection::keep_one_each() {
   const graph::Graph& graph = analysis_.facts().graph();
-  for (std::size_t v = 0; v < graph.value_count(); ++v) {
-    const auto id = static_cast<ValueId>(v);
+  // From the outputs back: what one layer keeps may be what the layer before it keeps.
+  std::vector<ValueId> values;
+  const std::vector<graph::NodeId>& order = graph.order();
+  for (auto node = order.rbegin(); node != order.rend(); ++node) {
+    const std::vector<ValueId>& outputs = graph.node(*node).outputs;
+    values.insert(values.end(), outputs.begin(), outputs.end());
+  }
+  for (std::size_t v = 0; v < graph.value_count(); ++v) values.push_back(static_cast<ValueId>(v));
+  for (const ValueId id : values) {
     const Shape* shape = graph.is_available(id) ? analysis_.facts().shape(id) : nullptr;
     for (int axis = 0; shape != nullptr && axis < shape->rank(); ++axis) {
       bool empty = (*shape)[axis] > 0;

@@ -125,6 +125,12 @@ graph::ValueId flattened(GraphBuilder& b, graph::ValueId h) {
            {{"kernel_shape", std::vector<std::int64_t>{2, 2}}, {"strides", std::vector<std::int64_t>{2, 2}}});
   return b.op("Gemm", "y", {b.op("Flatten", "flat", {pooled}), b.constant("w2", random({54, 3}, 5))});
 }
+graph::ValueId flattened_last(GraphBuilder& b, graph::ValueId h) {
+  const auto turned = b.op("Transpose", "turned", {h}, {{"perm", std::vector<std::int64_t>{0, 2, 3, 1}}});
+  const auto rows = b.op("Reshape", "rows",
+                         {turned, b.constant("shape", Tensor(Shape{2}, std::vector<std::int64_t>{-1, 216}))});
+  return b.op("Gemm", "y", {rows, b.constant("w2", random({216, 3}, 5))});
+}
 graph::ValueId joined(GraphBuilder& b, graph::ValueId h) {
   const auto side =
       b.op("Sigmoid", "side",
@@ -164,6 +170,11 @@ const std::vector<Network>& networks() {
        {60, 2, 6, 6},
        [] { return convolutional(true, -1000, padded_conv); }},
       {"pooled and flattened", true, 2, {60, 2, 6, 6}, [] { return convolutional(true, -1000, flattened); }},
+      {"channels last, flattened",
+       true,
+       2,
+       {60, 2, 6, 6},
+       [] { return convolutional(true, -1000, flattened_last); }},
       {"concatenated, two readers",
        true,
        2,

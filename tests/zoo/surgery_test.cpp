@@ -68,9 +68,11 @@ DataComparison on_data(const Model& before, const Model& after, Samples& samples
 TEST_CASE("real networks revived compute what they did, and every unit fires on its share") {
   for_each_network([](const Model& model, Samples& samples) {
     for (const ReviveInit init : {ReviveInit::He, ReviveInit::Rai, ReviveInit::Split}) {
-      CAPTURE(to_string(init));
+      CAPTURE(std::string(to_string(init)));
       const ReviveResult result = revive(model, samples, {.init = init, .samples = kSamples});
-      CHECK(result.units.size() + result.refusals.size() > 0);
+      CHECK_FALSE(result.units.empty());
+      // Only sums with other branches hold units.
+      if (model.name().find("resnet") == std::string::npos) CHECK(result.refusals.empty());
       for (const RevivedUnit& unit : result.units) {
         CAPTURE(unit.node);
         CAPTURE(unit.channel);
@@ -80,7 +82,7 @@ TEST_CASE("real networks revived compute what they did, and every unit fires on 
       const DataComparison same = on_data(model, result.model, samples);
       CHECK(same.argmax_changes() == 0);
       CHECK(same.max_relative() < 1e-5);
-      MESSAGE(model.name(), " ", to_string(init), ": ", result.units.size(), " revived, ",
+      MESSAGE(model.name(), " ", std::string(to_string(init)), ": ", result.units.size(), " revived, ",
               result.refusals.size(), " refused, outputs differ by ", same.max_relative());
     }
   });
