@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <numeric>
 #include <optional>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -359,10 +360,8 @@ void take_over(Graph& graph, Pair pair, const Dependence& dependence, int channe
     return rows == outputs ? 0 : 1;
   };
   const ValueId before = graph.node(pair.activation).inputs[0];
-  const ValueId product = graph.node(first.node).outputs[0];
-  for (const ValueId value : {product, before, layer.value}) {
+  for (const ValueId value : std::set<ValueId>{graph.node(first.node).outputs[0], before, layer.value}) {
     shrink_dims(graph, value, first.weights.rows);
-    if (value == before && before == product) continue;
     layer.cut.emplace_back(graph.value(value).name, channel_axis);
   }
   layer.cut.emplace_back(graph.value(graph.node(first.node).inputs[1]).name, axis(first, true));
