@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <numeric>
 #include <optional>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -254,9 +255,23 @@ Matrix without(const Matrix& matrix, const std::vector<std::int64_t>& gone, bool
 struct Pair {
   NodeId activation = kNoNode;
   Dense first, second;
+  Dense passed;  ///< the first as it is behind the activation
 };
 
-std::optional<Pair> pair_around(const Graph& graph, ValueId value, std::string& why) {
+/// What a layer gives behind its activation, for the units that are linear there.
+Dense scaled(const Dense& dense, const StablyActive& active) {
+  Dense result = dense;
+  for (std::size_t i = 0; i < active.slopes.size(); ++i) {
+    const std::int64_t unit = active.units[i];
+    result.bias[static_cast<std::size_t>(unit)] *= active.slopes[i];
+    for (std::int64_t input = 0; input < dense.weights.columns; ++input)
+      result.weights.at(unit, input) *= active.slopes[i];
+  }
+  return result;
+}
+
+std::optional<Pair> pair_around(const Graph& graph, const StablyActive& active, std::string& why) {
+  const ValueId value = active.value;
   constexpr std::array<std::string_view, 7> kUniform = {"Relu", "LeakyRelu", "Clip",           "Elu",
                                                         "Selu", "Celu",      "ThresholdedRelu"};
   const NodeId activation = graph.value(value).producer;
@@ -286,7 +301,7 @@ std::optional<Pair> pair_around(const Graph& graph, ValueId value, std::string& 
     why = "it is not between two matrix products with constant weights of their own";
     return std::nullopt;
   }
-  return Pair{.activation = activation, .first = *first, .second = *second};
+  return Pair{.activation = activation, .first = *first, .second = *second, .passed = scaled(*first, active)};
 }
 
 void shrink_dims(Graph& graph, ValueId value, std::int64_t extent) {
@@ -295,13 +310,13 @@ void shrink_dims(Graph& graph, ValueId value, std::int64_t extent) {
 }
 
 void merge(Graph& graph, Pair pair) {
-  const Matrix& inner = pair.first.weights;
+  const Matrix& inner = pair.passed.weights;
   Dense& outer = pair.second;
   Matrix product(outer.weights.rows, inner.columns);
   for (std::int64_t o = 0; o < product.rows; ++o) {
     for (std::int64_t h = 0; h < inner.rows; ++h) {
       const double weight = outer.weights.at(o, h);
-      outer.bias[static_cast<std::size_t>(o)] += weight * pair.first.bias[static_cast<std::size_t>(h)];
+      outer.bias[static_cast<std::size_t>(o)] += weight * pair.passed.bias[static_cast<std::size_t>(h)];
       for (std::int64_t i = 0; i < inner.columns; ++i) product.at(o, i) += weight * inner.at(h, i);
     }
   }
@@ -319,11 +334,12 @@ void take_over(Graph& graph, Pair pair, const Dependence& dependence, int channe
   Dense& second = pair.second;
   for (std::size_t d = 0; d < dependence.dependent.size(); ++d) {
     const std::int64_t gone = dependence.dependent[d];
-    double offset = first.bias[static_cast<std::size_t>(gone)];
+    const std::vector<double>& biases = pair.passed.bias;
+    double offset = biases[static_cast<std::size_t>(gone)];
     for (std::size_t k = 0; k < dependence.independent.size(); ++k) {
       const std::int64_t unit = dependence.independent[k];
       const double factor = dependence.factors[d][k];
-      offset -= factor * first.bias[static_cast<std::size_t>(unit)];
+      offset -= factor * biases[static_cast<std::size_t>(unit)];
       for (std::int64_t o = 0; o < second.weights.rows; ++o)
         second.weights.at(o, unit) += factor * second.weights.at(o, gone);
     }
@@ -344,20 +360,22 @@ void take_over(Graph& graph, Pair pair, const Dependence& dependence, int channe
     return rows == outputs ? 0 : 1;
   };
   const ValueId before = graph.node(pair.activation).inputs[0];
-  const ValueId product = graph.node(first.node).outputs[0];
-  for (const ValueId value : {product, before, layer.value}) {
+  for (const ValueId value : std::set<ValueId>{graph.node(first.node).outputs[0], before, layer.value}) {
     shrink_dims(graph, value, first.weights.rows);
-    if (value == before && before == product) continue;
     layer.cut.emplace_back(graph.value(value).name, channel_axis);
   }
   layer.cut.emplace_back(graph.value(graph.node(first.node).inputs[1]).name, axis(first, true));
+  const ValueId shift = first.add != kNoNode
+                            ? input_of(graph.node(first.add), static_cast<std::size_t>(first.added))
+                            : input_of(graph.node(first.node), 2);
+  if (shift != kNoValue) layer.cut.emplace_back(graph.value(shift).name, 0);
   layer.cut.emplace_back(graph.value(graph.node(second.node).inputs[1]).name, axis(second, false));
 }
 
 Linearized linearize_layer(Graph& graph, const StablyActive& active) {
   Linearized layer;
   layer.value = active.value;
-  const auto pair = pair_around(graph, active.value, layer.refusal);
+  const auto pair = pair_around(graph, active, layer.refusal);
   if (!pair.has_value()) return layer;
   const std::int64_t inputs = pair->first.weights.columns;
   const std::int64_t units = pair->first.weights.rows;
@@ -365,7 +383,7 @@ Linearized linearize_layer(Graph& graph, const StablyActive& active) {
   layer.units = units;
   const auto on = static_cast<std::int64_t>(active.units.size());
   const std::int64_t by_merging = units * (inputs + outputs) - inputs * outputs;
-  const Dependence dependence = dependence_of(pair->first.weights, active.units);
+  const Dependence dependence = dependence_of(pair->passed.weights, active.units);
   // A layer without units is no layer.
   const auto dependent = static_cast<std::int64_t>(dependence.dependent.size());
   const std::int64_t by_taking_over = dependent < units ? dependent * (inputs + outputs) : 0;

@@ -10,11 +10,14 @@
 
 namespace ember::surgery {
 
-/// Units of one activation that never clip.
+/// Units of one activation that stay in a linear part of it.
 struct StablyActive {
   graph::ValueId value = graph::kNoValue;  ///< output of the activation
   int axis = 1;                            ///< its last
   std::vector<std::int64_t> units;         ///< ascending
+  /// By unit: what the activation multiplies it by, a Leaky ReLU's slope where it is always negative.
+  /// Empty: 1.
+  std::vector<double> slopes = {};
 };
 
 /// What became of such a layer.
@@ -35,12 +38,12 @@ struct Linearization {
   std::vector<Linearized> layers;  ///< as given
 };
 
-/// An activation that never clips is linear, so what is between two matrix products with constant weights can
-/// be folded (Serra, Kumar, Ramalingam 2020; Serra, Yu, Kumar, Ramalingam 2021). Where all units of a layer
-/// are stably active, W2(W1 x + b1) + b2 becomes one product if that takes fewer multiplications. Where some
-/// are, and the rows of W1 that make them depend on each other, W12 = K W11, the dependent ones go and the
-/// others take them over: W21 + W22 K, b2 + W22 (b12 - K b11). The network computes what it did, but for
-/// rounding, on every input on which these units do not clip.
+/// An activation that never leaves a linear part is linear, so what is between two matrix products with
+/// constant weights can be folded (Serra, Kumar, Ramalingam 2020; Serra, Yu, Kumar, Ramalingam 2021). Where
+/// all units of a layer are stably active, W2(W1 x + b1) + b2 becomes one product if that takes fewer
+/// multiplications. Where some are, and the rows of W1 that make them depend on each other, W12 = K W11, the
+/// dependent ones go and the others take them over: W21 + W22 K, b2 + W22 (b12 - K b11). The network computes
+/// what it did, but for rounding, on every input on which these units do not clip.
 Linearization linearize(const graph::Graph& graph, const std::vector<StablyActive>& layers);
 
 }  // namespace ember::surgery

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -11,6 +12,7 @@
 #include <ember/error.hpp>
 
 #include "core/sha256.hpp"
+#include "ops/op.hpp"
 #include "surgery/cost.hpp"
 #include "surgery/linearize.hpp"
 #include "surgery/removal.hpp"
@@ -78,10 +80,16 @@ std::vector<StuckChannel> findings_of(const Model& model, const AuditReport& rep
 
 // ---- stably active units
 
-/// An activation that gives what it gets wherever it was seen.
-bool passes_all(const ChannelStatistics& seen) {
-  return seen.positions > 0 && seen.not_finite == 0 && seen.pre_min == seen.out_min &&
-         seen.pre_max == seen.out_max && seen.pre_sum == seen.out_sum;
+/// What an activation multiplied a channel by, wherever it was seen; nullopt when that is no one number.
+std::optional<double> slope_of(const graph::Graph& graph, graph::NodeId activation,
+                               const ChannelStatistics& seen) {
+  if (seen.positions == 0 || seen.not_finite != 0) return std::nullopt;
+  if (seen.pre_min == seen.out_min && seen.pre_max == seen.out_max && seen.pre_sum == seen.out_sum)
+    return 1.0;
+  const graph::Node& node = graph.node(activation);
+  if (node.domain.empty() && node.op == "LeakyRelu" && seen.pre_max <= 0.0)
+    return static_cast<double>(ops::NodeContext(graph, activation).real("alpha", 0.01F));
+  return std::nullopt;
 }
 
 /// The entry of a tensor and axis in a channel map.
@@ -118,11 +126,14 @@ std::vector<surgery::StablyActive> active_units(const graph::Graph& graph, const
     if (value == graph::kNoValue || graph.value(value).producer == graph::kNoNode) continue;
     const ChannelMap* entry = entry_of(map, layer.value, layer.channel_axis);
     surgery::StablyActive units{.value = value, .axis = layer.channel_axis, .units = {}};
+    const graph::NodeId activation = graph.value(value).producer;
     LinearizedLayer listed;
     listed.node = layer.node;
     listed.value = layer.value;
     for (const ChannelReport& channel : layer.channels) {
-      if (channel.verdict != Verdict::AlwaysOn || !passes_all(channel.statistics)) continue;
+      if (channel.verdict != Verdict::AlwaysOn) continue;
+      const auto slope = slope_of(graph, activation, channel.statistics);
+      if (!slope.has_value()) continue;
       std::int64_t place = channel.index;
       if (entry != nullptr) {
         const auto found = std::ranges::find(entry->kept, channel.index);
@@ -130,6 +141,7 @@ std::vector<surgery::StablyActive> active_units(const graph::Graph& graph, const
         place = found - entry->kept.begin();
       }
       units.units.push_back(place);
+      units.slopes.push_back(*slope);
       ++listed.active;
       if (channel.proof != Proof::None) ++listed.proved;
     }

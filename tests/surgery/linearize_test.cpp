@@ -5,6 +5,11 @@
 
 #include <doctest/doctest.h>
 
+#include <ember/audit.hpp>
+#include <ember/prune.hpp>
+#include <ember/verification.hpp>
+
+#include "support/memory_samples.hpp"
 #include "surgery/linearize.hpp"
 #include "surgery/pruning.hpp"
 
@@ -121,4 +126,60 @@ TEST_CASE("linearize: one layer after the other, down to one product") {
   CHECK(result.layers[1].merged);
   CHECK(result.graph->order().size() == 1);
   check_same(net.graph(), *result.graph, 4);
+}
+
+TEST_CASE("linearize: a Leaky ReLU is linear on its other side, too") {
+  NetBuilder net;
+  const auto x = net.input("x", DataType::Float32, {2, 3});
+  Tensor bias = random_tensor(Shape{7}, 5, -0.5F, 0.5F);
+  for (const std::size_t unit : {0U, 2U, 3U, 6U}) bias.data<float>()[unit] += unit == 2 ? 20.0F : -20.0F;
+  const auto h =
+      net.op("Gemm", "h",
+             {x, net.constant("h.w", random_tensor(Shape{7, 3}, 1, -0.5F, 0.5F)), net.constant("h.b", bias)},
+             {{"transB", std::int64_t{1}}});
+  const auto hidden = net.op("LeakyRelu", "leaky", {h}, {{"alpha", 0.1F}});
+  net.output(net.op("Gemm", "y", {hidden, net.constant("y.w", random_tensor(Shape{7, 4}, 2))}));
+  const auto result = surgery::linearize(
+      net.graph(), {{.value = hidden, .axis = 1, .units = {0, 2, 3, 6}, .slopes = {0.1, 1.0, 0.1, 0.1}}});
+  CHECK(result.layers[0].gone.size() == 1);
+  check_same(net.graph(), *result.graph, 4);
+}
+
+TEST_CASE("prune: stably active units by the report, with the books kept in the model as it was") {
+  // Unit 1 is dead; of the others four never clip, which is one more than there are inputs.
+  NetBuilder net;
+  const auto x = net.input("x", DataType::Float32, {-1, 3});
+  Tensor bias = random_tensor(Shape{7}, 5, -0.2F, 0.2F);
+  bias.data<float>()[1] = -50.0F;
+  for (const std::size_t unit : {2U, 3U, 5U, 6U}) bias.data<float>()[unit] = 20.0F;
+  const auto h =
+      net.op("Gemm", "h", {x, net.constant("h.w", random_tensor(Shape{7, 3}, 1)), net.constant("h.b", bias)},
+             {{"transB", std::int64_t{1}}});
+  net.output(net.op("Gemm", "y", {net.relu(h), net.constant("y.w", random_tensor(Shape{7, 4}, 2))}));
+  const Model model = net.model();
+  MemorySamples samples(random_tensor(Shape{64, 3}, 11));
+  const AuditReport report = audit(model, samples, {.explain = false});
+  const PruneResult result = prune(model, report, {.round = 1, .linearize = true});
+  CHECK(result.removed.size() == 1);
+  REQUIRE(result.linearized.size() == 1);
+  const LinearizedLayer& layer = result.linearized[0];
+  CHECK(layer.active == 4);
+  CHECK(layer.proved == 0);
+  CHECK_FALSE(layer.merged);
+  REQUIRE(layer.gone.size() == 1);
+  CHECK(layer.gone[0] >= 2);
+  CHECK(layer.saved == 7);
+  for (const ChannelMap& map : result.map) {
+    CAPTURE(map.tensor);
+    CHECK(map.before == 7);
+    CHECK(map.kept.size() == 5);
+    CHECK(std::ranges::find(map.kept, layer.gone[0]) == map.kept.end());
+    CHECK(std::ranges::find(map.kept, 1) == map.kept.end());
+  }
+  const Verification same =
+      verify(model, result.model, {.calibration = &samples}, {.random_samples = 0, .seconds = 0});
+  CHECK(same.comparisons[0].max_relative() < 1e-5);
+  CHECK(to_text(result).find("the others take over") != std::string::npos);
+  CHECK(to_json(result).find("\"linearized\"") != std::string::npos);
+  CHECK_THROWS_AS(prune(model, {.linearize = true}), Error);
 }
