@@ -5,6 +5,7 @@
 #endif
 
 #include <cstdlib>
+#include <cstring>
 
 #include <fmt/format.h>
 
@@ -18,20 +19,42 @@ namespace {
 /// of addresses.
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
+[[noreturn]] void refuse(std::size_t bytes) {
+  throw Error(ErrorCode::ResourceLimit, fmt::format("cannot allocate {} bytes", bytes));
+}
+
 }  // namespace
 
 std::shared_ptr<void> allocate_aligned(std::size_t bytes) {
   const std::size_t alignment = bytes >= kHugePage ? kHugePage : kAlignment;
   const std::size_t rounded = align_up(bytes == 0 ? 1 : bytes, alignment);
   void* memory = rounded < bytes ? nullptr : std::aligned_alloc(alignment, rounded);
-  if (memory == nullptr) {
-    throw Error(ErrorCode::ResourceLimit, fmt::format("cannot allocate {} bytes", bytes));
-  }
+  if (memory == nullptr) refuse(bytes);
 #if defined(__linux__)
   // Advice: where it is not taken, nothing changes. Only whole pages, so that no memory is spent on the rest.
   if (alignment == kHugePage) ::madvise(memory, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
 #endif
   return {memory, [](void* p) { std::free(p); }};
+}
+
+std::shared_ptr<void> allocate_zeroed(std::size_t bytes) {
+#if defined(__linux__)
+  if (bytes >= kHugePage) {
+    const std::size_t mapped = align_up(bytes, kHugePage) + kHugePage;
+    void* const start =
+        mapped < bytes ? MAP_FAILED
+                       : ::mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (start == MAP_FAILED) refuse(bytes);
+    void* memory = start;
+    std::size_t room = mapped;
+    std::align(kHugePage, bytes, memory, room);
+    ::madvise(memory, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
+    return {memory, [start, mapped](void*) { ::munmap(start, mapped); }};
+  }
+#endif
+  std::shared_ptr<void> memory = allocate_aligned(bytes);
+  std::memset(memory.get(), 0, bytes);
+  return memory;
 }
 
 }  // namespace ember

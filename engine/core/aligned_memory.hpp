@@ -16,4 +16,8 @@ inline constexpr std::size_t kAlignment = 64;
 /// Throws Error (ResourceLimit) when the system has no more.
 std::shared_ptr<void> allocate_aligned(std::size_t bytes);
 
+/// The same filled with zeros. Large memory comes from the system as zeros, page by page when it is first
+/// written, so what stays unused costs nothing.
+std::shared_ptr<void> allocate_zeroed(std::size_t bytes);
+
 }  // namespace ember

@@ -1,7 +1,5 @@
 #include "plan/pack_cache.hpp"
 
-#include <cstring>
-
 #include "core/aligned_memory.hpp"
 
 namespace ember::plan {
@@ -12,9 +10,8 @@ ops::PackedWeights PackCache::get(const std::shared_ptr<const Tensor>& source, s
   Entry& entry = entries_[{source.get(), std::string(key)}];
   if (ops::PackedWeights packed = entry.packed.lock(); packed != nullptr && entry.source.lock() == source)
     return packed;
-  const std::shared_ptr<void> memory = allocate_aligned(count * sizeof(float));
+  const std::shared_ptr<void> memory = allocate_zeroed(count * sizeof(float));
   auto* floats = static_cast<float*>(memory.get());
-  std::memset(floats, 0, count * sizeof(float));
   fill(floats);
   ops::PackedWeights packed(memory, floats);
   entry = {source, packed};

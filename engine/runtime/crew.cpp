@@ -106,6 +106,7 @@ class Crew::Open {
     crew_.busy_.store(false, std::memory_order_relaxed);
     crew_.open_.store(false, std::memory_order_relaxed);
     if (std::exchange(crew_.invited_, false)) crew_.group_.wait();
+    (void)crew_.helpers_.load(std::memory_order_acquire);
     running.fetch_sub(1, std::memory_order_relaxed);
   }
   Open(const Open&) = delete;
@@ -128,13 +129,16 @@ void Crew::invite() {
       running.fetch_sub(1, std::memory_order_relaxed);
       return;
     }
-    helpers_.fetch_add(1, std::memory_order_relaxed);
+    // The scheduler orders what comes before the invitation and what follows it; said here too, race
+    // detectors that do not see into it know.
+    helpers_.fetch_add(1, std::memory_order_release);
     invited_ = true;
     group_.run([this] { help(); });
   }
 }
 
 void Crew::help() noexcept {
+  (void)helpers_.load(std::memory_order_acquire);
   const int worker = tbb::this_task_arena::current_thread_index();
   // The caller itself comes here when it waits for helpers that nobody else became.
   const bool comes = open_.load(std::memory_order_relaxed) && worker != caller_ && worker < threads_;
@@ -155,7 +159,7 @@ void Crew::help() noexcept {
     }
   }
   running.fetch_sub(1, std::memory_order_relaxed);
-  helpers_.fetch_sub(1, std::memory_order_relaxed);
+  helpers_.fetch_sub(1, std::memory_order_release);
 }
 
 bool Crew::take_task(Share& share, int worker) noexcept {

@@ -17,9 +17,8 @@ using plan::Slot;
 
 Execution::Execution(std::shared_ptr<const plan::Plan> plan, int workers)
     : plan_(std::move(plan)), bindings_(plan_->steps.size()), dynamic_(plan_->slots.size()) {
-  arena_ = allocate_aligned(plan_->arena_bytes);
   // Inputs that are run before they are filled read zeros, and channel padding is finite.
-  std::memset(arena_.get(), 0, plan_->arena_bytes);
+  arena_ = allocate_zeroed(plan_->arena_bytes);
   std::size_t scratch = 0;
   for (const PlannedStep& step : plan_->steps) {
     if (step.step != nullptr) scratch = std::max(scratch, step.step->scratch_bytes(workers));
