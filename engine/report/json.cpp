@@ -91,6 +91,7 @@ Json proof_json(const AuditReport& report) {
   json["channels_contradicted"] = proof.channels_contradicted;
   json["witnesses"] = Json::array();
   for (const Witness& witness : report.witnesses) {
+  json["always_on_refuted"] = proof.always_on_refuted;
     json["witnesses"].push_back(
         {{"node", witness.node}, {"channel", witness.channel}, {"value", number(witness.value)}});
   }

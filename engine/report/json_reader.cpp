@@ -135,6 +135,7 @@ void read_proof(const JsonObject& from, AuditReport& report) {
   from.objects("witnesses", [&](const JsonObject& witness) {
     report.witnesses.push_back({.node = witness.text("node"),
                                 .channel = witness.count("channel"),
+  if (from.has("always_on_refuted")) proof.always_on_refuted = from.count("always_on_refuted");
                                 .input = {},
                                 .value = witness.number("value")});
   });

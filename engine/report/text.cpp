@@ -148,6 +148,10 @@ class Writer {
     if (always > 0) text += fmt::format(" {} of those always on are proved to be.", grouped(always));
     if (!proof.complete) {
       text +=
+    if (proof.always_on_refuted > 0) {
+      text += fmt::format(" {} of those always on are switched off by some input of the domain.",
+                          grouped(proof.always_on_refuted));
+    }
           fmt::format(" The time limit ended the search after {:.0f} s: more may be found with a longer one.",
                       proof.seconds);
     }

@@ -120,6 +120,8 @@ struct ProofReport {
   double seconds = 0;
   bool complete = true;  ///< false: the time limit ended the search
 };
+  std::int64_t always_on_refuted =
+      0;  ///< always on in the samples, but switched off by some input of the domain
 
 /// How the channels of a network woke up as the samples came, which tells whether there were enough of them.
 /// The trial is a sample, or a group of samples where there are groups; trials count in the order in which
