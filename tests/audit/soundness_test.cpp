@@ -3,6 +3,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "support/random_network.hpp"
 
 using namespace ember;
+using graph::ValueId;
 using test::check_network;
 
 namespace {
@@ -24,13 +26,16 @@ void check_transforms() {
   for (const simd::Isa isa : simd::available_isas()) {
     ::setenv("EMBER_ISA", std::string(simd::to_string(isa)).c_str(), 1);
     CAPTURE(simd::to_string(isa));
-    for (const std::int64_t extent : {24, 14}) {
+    for (const auto& [extent, channels, groups] :
+         {std::tuple{24, 64, 1}, std::tuple{14, 64, 1}, std::tuple{24, 116, 2}}) {
+      CAPTURE(groups);
       test::GraphBuilder b;
-      const graph::ValueId x = b.input("x", DataType::Float32, {-1, 64, extent, extent});
-      const graph::ValueId z = b.op("Conv", "z",
-                                    {x, b.constant("w", test::random_tensor({64, 64, 3, 3}, 1)),
-                                     b.constant("c", test::random_tensor({64}, 2))},
-                                    {{"pads", std::vector<std::int64_t>{1, 1, 1, 1}}});
+      const ValueId x = b.input("x", DataType::Float32, {-1, channels, extent, extent});
+      const ValueId z =
+          b.op("Conv", "z",
+               {x, b.constant("w", test::random_tensor({channels, channels / groups, 3, 3}, 1)),
+                b.constant("c", test::random_tensor({channels}, 2))},
+               {{"pads", std::vector<std::int64_t>{1, 1, 1, 1}}, {"group", std::int64_t{groups}}});
       b.output(b.op("Relu", "y", {z}));
       const Model model(std::make_shared<const graph::Graph>(b.graph()));
       bool transformed = false;
