@@ -293,6 +293,7 @@ void check(const AuditOptions& options) {
   require(options.dormant_tau >= 0.0, "the limit of 'dormant' must not be negative");
   require(options.samples >= 0, "the number of samples must not be negative");
   require(options.explain_samples >= 0, "the number of samples of an explanation must not be negative");
+  require(options.gradient_samples >= 0, "the number of samples to back-propagate must not be negative");
   require(options.batch >= 0, "the batch size must not be negative");
   require(options.time_limit >= 0.0, "the time limit must not be negative");
   require(!options.domain.has_value() || !options.domain_from_data,
@@ -317,6 +318,11 @@ AuditReport audit(const Model& model, Samples& samples, const AuditOptions& opti
   auditing::prove(model, samples, options, report);
   if (options.explain) {
     explain(model, samples, report, {.samples = options.explain_samples, .threads = options.threads});
+  }
+  if (!options.labels.empty()) {
+    back_propagate(
+        model, samples, report,
+        {.labels = options.labels, .samples = options.gradient_samples, .threads = options.threads});
   }
   return report;
 }

@@ -155,6 +155,18 @@ void bound_product(const ProductFormula& formula, const std::vector<const Bounds
   }
 }
 
+/// False when a result may be NaN.
+bool bound_opaque(const OpaqueFormula& formula, const std::vector<const Bounds*>& in, bool may_be_nan,
+                  Bounds& out) {
+  std::vector<Interval> y(out.size(), formula.range);
+  std::vector<Ends> ends;
+  for (const Bounds* x : in) ends.push_back({x->lower, x->upper});
+  const bool bounded = !may_be_nan && formula.bound(ends, y);
+  for (std::size_t i = 0; i < out.size(); ++i)
+    out.set(i, {std::max(out.lower[i], y[i].lower), std::min(out.upper[i], y[i].upper)});
+  return bounded;
+}
+
 /// The output's bounds before anything is known.
 void open(const Formulas& formulas, int variable, Bounds& bounds) {
   const Variable& v = formulas.variable(variable);
@@ -180,10 +192,7 @@ void bound_any(const Formulas& formulas, const Formula& formula, AllBounds& boun
   } else if (const ProductFormula* product = formula.product()) {
     bound_product(*product, in, out);
   } else if (const OpaqueFormula* opaque = formula.opaque()) {
-    for (std::size_t i = 0; i < out.size(); ++i) {
-      out.set(i, {std::max(out.lower[i], opaque->range.lower), std::min(out.upper[i], opaque->range.upper)});
-    }
-    out.may_be_nan = true;
+    out.may_be_nan = !bound_opaque(*opaque, in, out.may_be_nan, out);
   }
   out.may_be_nan = out.may_be_nan || !finite(out);
 }

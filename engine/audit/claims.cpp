@@ -1,7 +1,9 @@
 #include "audit/claims.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
+#include <limits>
 #include <utility>
 
 #include "audit/rounding.hpp"
@@ -21,14 +23,23 @@ std::vector<std::int32_t> channel_positions(const Shape& shape, int axis, std::i
   return positions;
 }
 
+std::vector<Claim::Side> Claim::sides() const {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  const bool above = firing.linear_above && channel->statistics.pre_min > threshold();
+  if (kind != Kind::AlwaysOn || (!above && firing.linear_below)) return {{1.0, threshold()}};
+  if (!above) return {{1.0, -kInfinity}};  // never: nothing is linear there
+  // A subnormal may count as 0. Both limits are strict.
+  const double bottom = std::nextafter(threshold() + kFlush, kInfinity);
+  const double top = std::min(double{firing.rule.fired_below}, double{firing.rule.saturated_from});
+  return {{-1.0, -bottom}, {1.0, std::nextafter(top, -kInfinity)}};
+}
+
 bool Claim::holds(const Bounds& bounds) const {
-  return std::ranges::all_of(positions, [&](std::int32_t i) {
-    const Interval x = bounds.at(static_cast<std::size_t>(i));
-    if (kind != Kind::AlwaysOn) return x.upper <= threshold();
-    const double top = std::min(double{firing.rule.fired_below}, double{firing.rule.saturated_from});
-    // A subnormal may count as 0.
-    return (firing.linear_above && x.lower > threshold() + kFlush && x.upper < top) ||
-           (firing.linear_below && x.upper <= threshold());
+  return std::ranges::all_of(sides(), [&](const Side& side) {
+    return std::ranges::all_of(positions, [&](std::int32_t i) {
+      const Interval x = bounds.at(static_cast<std::size_t>(i));
+      return (side.sign > 0.0 ? x.upper : -x.lower) <= side.limit;
+    });
   });
 }
 

@@ -24,13 +24,18 @@ struct Claim {
   int variable = -1;                    ///< the value before the activation
   std::vector<std::int32_t> positions;  ///< its elements
   Firing firing;
+  bool broken = false;  ///< an input of the domain is known for which it does not hold
   [[nodiscard]] double threshold() const { return double{firing.rule.fired_above}; }
-  [[nodiscard]] bool open() const {
-    return kind != Kind::Fires && channel->proof == Proof::None && channel->verdict != Verdict::Refuted;
-  }
+  [[nodiscard]] bool open() const { return kind != Kind::Fires && channel->proof == Proof::None && !broken; }
+  /// The claim holds when sign · x <= limit for every element x of the channel and each of these.
+  struct Side {
+    double sign, limit;
+  };
+  [[nodiscard]] std::vector<Side> sides() const;
 
-  /// Whether bounds of that variable settle the claim. Notes the bounds in the channel's report.
+  /// Whether bounds of that variable settle the claim.
   [[nodiscard]] bool holds(const Bounds& bounds) const;
+  /// Notes the bounds in the channel's report.
   void note(const Bounds& bounds) const;
 };
 

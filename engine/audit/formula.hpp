@@ -131,11 +131,21 @@ class ProductFormula : public Formula {
   virtual void row(std::int64_t output, std::vector<std::pair<Element, Element>>& pairs) const = 0;
 };
 
+/// Where the elements of one input of a formula lie.
+struct Ends {
+  std::span<const double> lower, upper;
+};
+
 /// Anything else: all that is known is where the results lie.
 class OpaqueFormula : public Formula {
  public:
   [[nodiscard]] const OpaqueFormula* opaque() const noexcept final { return this; }
   Interval range;
+  /// That range, or bound() below, says more than the element type does.
+  bool bounded = false;
+  /// Bounds of the engine's results for finite inputs in `x`, its rounding included; then no result is NaN.
+  /// False when there are none: then `y` is left as it is.
+  virtual bool bound(const std::vector<Ends>& /*x*/, std::vector<Interval>& /*y*/) const { return false; }
   /// Adds the gradient of each input; false when there is no rule. `x` and `dx` by input.
   virtual bool pull(const std::vector<std::span<const float>>& /*x*/, std::span<const float> /*y*/,
                     std::span<const double> /*dy*/, const std::vector<std::span<double>>& /*dx*/) const {

@@ -162,7 +162,8 @@ std::vector<std::string> Formulas::without_rule() const {
   std::vector<std::string> lines;
   std::set<std::string> seen;
   for (const auto& formula : formulas_) {
-    if (formula->opaque() == nullptr || !seen.insert(formula->node).second) continue;
+    if (formula->opaque() == nullptr || formula->opaque()->bounded) continue;
+    if (!seen.insert(formula->node).second) continue;
     lines.push_back(fmt::format("{} ({})", formula->op, formula->node));
   }
   return lines;

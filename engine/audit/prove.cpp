@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <optional>
 #include <set>
 #include <string>
@@ -52,7 +53,7 @@ class Prover {
       search();
     }
     report_.proof->seconds = elapsed();
-    if (any_open_dead() && out_of_time()) report_.proof->complete = false;
+    if (any_open() && out_of_time()) report_.proof->complete = false;
   }
 
  private:
@@ -116,7 +117,7 @@ class Prover {
   }
 
   void look_for_witnesses() {
-    if (!any_open_dead() || out_of_time()) return;
+    if (!any_open() || out_of_time()) return;
     const std::vector<ValueInfo> inputs = model_.inputs();
     if (inputs.front().type != DataType::Float32) {
       report_.notes.emplace_back("Witnesses are not looked for: the input is not of float32");
@@ -126,11 +127,9 @@ class Prover {
     // At most a good part of the time: what cannot be fired is left for proofs.
     const Clock::time_point until = part_of_time(0.4);
     const auto stop = [until] { return Clock::now() > until; };
-    const auto found = [this](std::size_t claim, std::span<const float> input, double value) {
-      refute(claims_[claim], input, value);
-    };
-    search_->look_around(samples_, 512, with_batch_axis(), stop, found);
-    search_->climb(6, stop, found);
+    search_->look_around(samples_, 512, with_batch_axis(), stop, found_);
+    search_->climb(8, stop, found_);
+    search_->polish(stop, found_);
   }
 
   /// The corners where linear bounds are largest, as starts of another search.
@@ -151,35 +150,44 @@ class Prover {
         corner[i] = linear[0].coefficients[i] > 0.0 ? domain_.upper[i] : domain_.lower[i];
       search_->suggest(c, std::move(corner));
     }
-    search_->climb(24, stop, [this](std::size_t claim, std::span<const float> input, double value) {
-      refute(claims_[claim], input, value);
-    });
+    search_->climb(24, stop, found_);
+    search_->polish(stop, found_);
   }
 
-  /// In turns with attempts to fire what the worst parts may hold.
+  /// In turns with attempts to break the claim where the worst parts may. Silent channels come first.
   void prove_by_splitting() {
-    if (!any_open_dead() || out_of_time() || !Splitter::applies(formulas_, domain_)) return;
+    if (!any_open() || out_of_time() || !Splitter::applies(formulas_, domain_)) return;
     Splitter splitter(formulas_, domain_, bounds_, claims_);
-    const auto stop = [this] { return out_of_time(); };
+    const Clock::time_point until = part_of_time(0.8);
+    split(splitter, Claim::Kind::Dead, [until] { return Clock::now() > until; });
+    split(splitter, Claim::Kind::AlwaysOn, [this] { return out_of_time(); });
+    split(splitter, Claim::Kind::Dead, [this] { return out_of_time(); });
+  }
+
+  void split(Splitter& splitter, Claim::Kind kind, const std::function<bool()>& stop) {
     bool more = true;
     while (more && !stop()) {
       more = splitter.advance(
-          parallel_, stop,
+          kind, parallel_, stop,
           [&](std::size_t c) {
             claims_[c].channel->proof = Proof::Splitting;
-            claims_[c].channel->verdict = Verdict::ProvedDead;
+            if (kind == Claim::Kind::Dead) claims_[c].channel->verdict = Verdict::ProvedDead;
           },
           [&](std::size_t c, std::vector<float> input) {
-            if (search_.has_value()) search_->suggest(c, std::move(input));
+            if (!search_.has_value()) return;
+            if (kind == Claim::Kind::Dead) search_->suggest(c, std::move(input));
+            else search_->try_breaking(c, input, found_);
           });
-      if (!search_.has_value()) continue;
-      search_->climb(0, stop, [this](std::size_t claim, std::span<const float> input, double value) {
-        refute(claims_[claim], input, value);
-      });
+      if (search_.has_value() && kind == Claim::Kind::Dead) search_->climb(0, stop, found_);
     }
   }
 
-  void refute(const Claim& claim, std::span<const float> input, double value) {
+  void break_claim(Claim& claim, std::span<const float> input, double value) {
+    claim.broken = true;
+    if (claim.kind == Claim::Kind::AlwaysOn) {
+      ++report_.proof->always_on_refuted;
+      return;
+    }
     claim.channel->verdict = Verdict::Refuted;
     claim.channel->witness = static_cast<std::int64_t>(report_.witnesses.size());
     Witness witness{.node = claim.layer->node, .channel = claim.channel->index, .input = {}, .value = value};
@@ -300,6 +308,9 @@ class Prover {
   Domain domain_;
   AllBounds bounds_;
   std::optional<WitnessSearch> search_;
+  const WitnessSearch::Found found_ = [this](std::size_t claim, std::span<const float> input, double value) {
+    break_claim(claims_[claim], input, value);
+  };
 };
 
 }  // namespace

@@ -78,7 +78,7 @@ double largest(const Transform<kTile, kOut>& t, const double* filter) {
 
 bool may_be_transformed(const ops::ConvGeometry& geometry) {
   const auto& axes = geometry.windows.axes;
-  return geometry.groups == 1 && axes[0].kernel == 1 && axes[0].input == 1 &&
+  return axes[0].kernel == 1 && axes[0].input == 1 &&
          std::ranges::all_of(axes.begin() + 1, axes.end(), [](const ops::WindowAxis& axis) {
            return axis.kernel == 3 && axis.stride == 1 && axis.dilation == 1;
          });
@@ -87,6 +87,8 @@ bool may_be_transformed(const ops::ConvGeometry& geometry) {
 TransformedFilters transformed_filters(const ops::ConvGeometry& g, std::span<const double> weights) {
   TransformedFilters result;
   if (!may_be_transformed(g)) return result;
+  const bool depthwise = g.in_per_group() == 1 && g.out_per_group() == 1;
+  if (depthwise && g.groups > 1) return result;
   const auto filters = static_cast<std::size_t>(g.out_channels * g.in_per_group());
   result.factors_.resize(filters);
   for (std::size_t i = 0; i < filters; ++i) {
@@ -109,8 +111,10 @@ void TransformedFilters::add_error(const ops::ConvGeometry& g, std::span<const d
       peak[c] = plane == 0 ? 0.0 : *std::ranges::max_element(values);
     }
     for (std::size_t m = 0; m < static_cast<std::size_t>(g.out_channels); ++m) {
+      const auto each = static_cast<std::size_t>(g.in_per_group());
+      const std::size_t first = m / static_cast<std::size_t>(g.out_per_group()) * each;
       double sum = 0.0;
-      for (std::size_t c = 0; c < channels; ++c) sum += factors_[m * channels + c] * peak[c];
+      for (std::size_t c = 0; c < each; ++c) sum += factors_[m * each + c] * peak[first + c];
       const auto at = (n * static_cast<std::size_t>(g.out_channels) + m) * positions;
       for (double& e : error.subspan(at, positions))
         e += relative * sum + kFlush * 300.0 * static_cast<double>(channels);

@@ -35,7 +35,8 @@ inline double sum_error(double terms, int roundings, double magnitude, double we
 }
 
 /// The convolutions that the engine may compute by Winograd's F(2×2, 3×3) or F(4×4, 3×3), whose error is not
-/// relative to the products of the direct sum.
+/// relative to the products of the direct sum. Those of few groups, too: they may be computed as one group
+/// with zeros where the filters have none, which add nothing.
 bool may_be_transformed(const ops::ConvGeometry& geometry);
 
 /// Bounds for a convolution that may be computed by such a transform, Y = Aᵀ[Σ_c (G g Gᵀ) ∘ (Bᵀ d B)]A. Each

@@ -15,7 +15,7 @@ namespace {
 /// A claim whose parts outgrow this is given up: splitting does not come to an end on it.
 constexpr std::size_t kMostParts = 400'000;
 
-bool smaller(const auto& a, const auto& b) { return a.bound < b.bound; }
+bool smaller(const auto& a, const auto& b) { return a.excess < b.excess; }
 
 /// Halfway between two floats, or one of them when there is none between.
 float middle(float lower, float upper) { return lower + (upper - lower) * 0.5F; }
@@ -33,8 +33,8 @@ Splitter::Splitter(const Formulas& formulas, const Domain& domain, const AllBoun
                    std::span<const Claim> claims)
     : formulas_(formulas), domain_(domain), bounds_(bounds), claims_(claims), states_(claims.size()) {}
 
-bool Splitter::workable(std::size_t claim) const {
-  return claims_[claim].kind == Claim::Kind::Dead && claims_[claim].open() && !states_[claim].given_up;
+bool Splitter::workable(std::size_t claim, Claim::Kind kind) const {
+  return claims_[claim].kind == kind && claims_[claim].open() && !states_[claim].given_up;
 }
 
 void Splitter::begin(std::size_t claim) {
@@ -59,9 +59,9 @@ void Splitter::begin(std::size_t claim) {
     if (terms > 4.0) state.work += size * before;
     before += terms * size;
   }
-  Part whole{.lower = domain_.lower, .upper = domain_.upper, .bound = 0.0, .corner = {}};
+  Part whole{.lower = domain_.lower, .upper = domain_.upper, .excess = 0.0, .corner = {}};
   bound(claim, whole);
-  state.heap.push_back(std::move(whole));
+  if (whole.excess > 0.0) state.heap.push_back(std::move(whole));
 }
 
 /// Bounds a claim in one part of the domain.
@@ -89,20 +89,29 @@ void Splitter::bound(std::size_t index, Part& part) const {
     if (!loose.empty()) tighten(formulas_, bounds, formula.output, loose, serial, {});
   }
   const Bounds& x = bounds[static_cast<std::size_t>(claim.variable)];
-  part.bound = -std::numeric_limits<double>::infinity();
-  std::vector<std::int32_t> open;
-  for (const std::int32_t i : claim.positions) {
-    if (x.upper[static_cast<std::size_t>(i)] > claim.threshold()) open.push_back(i);
-  }
-  const std::vector<LinearBound> linear = substitute(formulas_, bounds, claim.variable, open, 1.0, true);
+  part.excess = 0.0;
   std::vector<double> slopes(domain_.size());
-  for (std::size_t k = 0; k < open.size(); ++k) {
-    const double upper = std::min(linear[k].upper, x.upper[static_cast<std::size_t>(open[k])]);
-    if (upper <= part.bound) continue;
-    part.bound = upper;
-    slopes = linear[k].coefficients;
+  for (const Claim::Side& side : claim.sides()) {
+    const auto most = [&](std::int32_t i) {
+      const auto at = static_cast<std::size_t>(i);
+      return side.sign > 0.0 ? x.upper[at] : -x.lower[at];
+    };
+    std::vector<std::int32_t> open;
+    for (const std::int32_t i : claim.positions) {
+      if (!(most(i) <= side.limit)) open.push_back(i);
+    }
+    const std::vector<LinearBound> linear =
+        substitute(formulas_, bounds, claim.variable, open, side.sign, true);
+    for (std::size_t k = 0; k < open.size(); ++k) {
+      const double upper = std::min(linear[k].upper, most(open[k]));
+      // The difference of two doubles is 0 only where they are equal.
+      const double excess = upper <= side.limit ? 0.0 : upper - side.limit;
+      if (excess <= part.excess) continue;
+      part.excess = excess;
+      slopes = linear[k].coefficients;
+    }
   }
-  if (part.bound <= claim.threshold()) return;
+  if (part.excess <= 0.0) return;
   part.corner.resize(domain_.size());
   double most = -1.0;
   for (std::size_t i = 0; i < domain_.size(); ++i) {
@@ -119,11 +128,10 @@ void Splitter::bound(std::size_t index, Part& part) const {
   }
 }
 
-void Splitter::work_on(std::size_t index, double work, const std::function<bool()>& stop) {
+void Splitter::work_on(std::size_t index, const std::function<bool()>& stop) {
   State& state = states_[index];
   if (!state.started) begin(index);
-  const double threshold = claims_[index].threshold();
-  std::erase_if(state.heap, [&](const Part& part) { return part.bound <= threshold; });
+  const double work = std::exchange(state.budget, 2.0 * state.budget);
   for (double done = 0.0; done < work && !state.heap.empty() && !stop(); done += 2.0 * state.work) {
     std::ranges::pop_heap(state.heap, smaller<Part, Part>);
     const Part part = std::move(state.heap.back());
@@ -134,34 +142,34 @@ void Splitter::work_on(std::size_t index, double work, const std::function<bool(
     }
     const auto at = static_cast<std::size_t>(part.cut);
     for (const bool upper : {false, true}) {
-      Part half{.lower = part.lower, .upper = part.upper, .bound = 0.0, .corner = {}};
+      Part half{.lower = part.lower, .upper = part.upper, .excess = 0.0, .corner = {}};
       (upper ? half.lower : half.upper)[at] = middle(part.lower[at], part.upper[at]);
       bound(index, half);
-      if (half.bound <= threshold) continue;
+      if (half.excess <= 0.0) continue;
       state.heap.push_back(std::move(half));
       std::ranges::push_heap(state.heap, smaller<Part, Part>);
     }
   }
 }
 
-bool Splitter::advance(Parallel& parallel, const std::function<bool()>& stop,
+bool Splitter::advance(Claim::Kind kind, Parallel& parallel, const std::function<bool()>& stop,
                        const std::function<void(std::size_t)>& proved,
                        const std::function<void(std::size_t, std::vector<float>)>& suggest) {
   std::vector<std::size_t> open;
   for (std::size_t c = 0; c < claims_.size(); ++c) {
-    if (workable(c)) open.push_back(c);
+    if (workable(c, kind)) open.push_back(c);
   }
   parallel.for_each(std::ssize(open), std::int64_t{1} << 40, [&](std::int64_t i, int /*worker*/) {
-    if (!stop()) work_on(open[static_cast<std::size_t>(i)], work_, stop);
+    if (!stop()) work_on(open[static_cast<std::size_t>(i)], stop);
   });
-  work_ *= 2.0;
   for (const std::size_t c : open) {
     const State& state = states_[c];
-    if (!state.started) continue;
+    // Of a claim given up, a part that cannot be cut is no longer in the heap.
+    if (!state.started || state.given_up) continue;
     if (state.heap.empty()) proved(c);
     else if (!state.heap.front().corner.empty()) suggest(c, state.heap.front().corner);
   }
-  return std::ranges::any_of(open, [&](std::size_t c) { return workable(c); });
+  return std::ranges::any_of(open, [&](std::size_t c) { return workable(c, kind); });
 }
 
 }  // namespace ember::auditing

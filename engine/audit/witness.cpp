@@ -1,6 +1,7 @@
 #include "audit/witness.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <map>
@@ -11,31 +12,10 @@ namespace ember::auditing {
 
 namespace {
 
-/// So many samples at a time that values and gradients stay within some hundred megabytes.
-std::size_t batch_for(const Model& model, const std::string& input, const Shape& shape, bool open_batch,
-                      std::span<const Claim> claims) {
-  const auto fixed = static_cast<std::size_t>(shape.rank() > 0 ? shape[0] : 1);
-  if (!open_batch || shape.rank() < 2) return std::max<std::size_t>(1, fixed);
-  const Formulas formulas(model, {{input, shape}});
-  std::int64_t elements = 1;
-  for (const Variable& variable : formulas.variables()) elements += variable.size();
-  // Samples must stay apart on the first axis of every value looked at.
-  const Formulas two(model, {{input, shape.with(0, 2)}});
-  if (two.variables().size() != formulas.variables().size()) return 1;
-  for (const Claim& claim : claims) {
-    if (two.variable(claim.variable).size() != 2 * formulas.variable(claim.variable).size()) return 1;
-  }
-  return static_cast<std::size_t>(std::clamp<std::int64_t>((std::int64_t{1} << 23) / elements, 1, 32));
-}
-
 std::vector<std::string> watched(const Formulas& formulas, std::span<const Claim> claims) {
   std::set<std::string> names;
   for (const Claim& claim : claims) names.insert(formulas.variable(claim.variable).name);
   return {names.begin(), names.end()};
-}
-
-Shape with_batch(const Shape& shape, std::size_t batch, bool open_batch) {
-  return open_batch && shape.rank() > 1 ? shape.with(0, static_cast<std::int64_t>(batch)) : shape;
 }
 
 }  // namespace
@@ -58,18 +38,20 @@ WitnessSearch::WitnessSearch(const Model& model, std::string input, const Shape&
     : input_(std::move(input)),
       domain_(domain),
       claims_(claims),
-      batch_(batch_for(model, input_, input_shape, open_batch, claims)),
       elements_(domain.size()),
-      gradient_(model, {{input_, with_batch(input_shape, batch_, open_batch)}}, threads,
-                watched(Formulas(model, {{input_, input_shape}}), claims)),
-      best_(claims.size()),
+      gradient_(model, {{input_, input_shape}}, threads,
+                watched(Formulas(model, {{input_, input_shape}}), claims),
+                open_batch ? gradient_lanes(model, input_, input_shape, 32) : 1),
+      batch_(gradient_.lanes()),
+      close_(claims.size()),
       starts_(claims.size()),
       watch_(std::make_unique<Watch>()) {
-  const Formulas single(model, {{input_, input_shape}});
+  constexpr std::size_t kFloats = std::size_t{1} << 26;
+  const auto dead = static_cast<std::size_t>(std::ranges::count(claims, Claim::Kind::Dead, &Claim::kind));
+  closest_ = std::clamp<std::size_t>(kFloats / std::max<std::size_t>(1, dead * elements_), 1, closest_);
   for (const Claim& claim : claims) {
-    const std::string& name = single.variable(claim.variable).name;
-    watch_->values[name];
-    variables_.push_back(gradient_.formulas().find(name));
+    sides_.push_back(claim.sides());
+    watch_->values[gradient_.formulas().variable(claim.variable).name];
   }
   SessionOptions options;
   options.input_shapes = {{input_, input_shape}};
@@ -83,57 +65,85 @@ bool WitnessSearch::open(std::size_t claim) const {
   return claims_[claim].kind == Claim::Kind::Dead && claims_[claim].open();
 }
 
+/// A batch that the model fixes holds the same input over and over.
 void WitnessSearch::put(std::size_t slot, std::span<const float> input) {
-  const auto to = gradient_.input(input_).data<float>();
-  std::ranges::copy(input, to.begin() + static_cast<std::ptrdiff_t>(slot * elements_));
+  const auto all = gradient_.input(input_).data<float>();
+  const auto to = all.subspan(slot * (all.size() / batch_), all.size() / batch_);
+  for (std::size_t first = 0; first < to.size(); first += elements_)
+    std::ranges::copy(input, to.begin() + static_cast<std::ptrdiff_t>(first));
 }
 
-/// Where a claim's channel is highest for the sample in a slot; as an element of the whole batch.
-std::pair<double, std::int32_t> WitnessSearch::highest(std::size_t claim, std::size_t slot) const {
-  const auto values = gradient_.value(variables_[claim]);
-  const auto each = values.size() / batch_;
-  double best = -std::numeric_limits<double>::infinity();
-  std::int32_t where = -1;
-  for (const std::int32_t position : claims_[claim].positions) {
-    const auto at = slot * each + static_cast<std::size_t>(position) % std::max<std::size_t>(each, 1);
-    if (at >= values.size()) continue;
-    const auto value = double{values[at]};
-    if (value > best) {
-      best = value;
-      where = static_cast<std::int32_t>(at);
+/// Where a claim's channel is farthest beyond its limits (or closest to them) for the input in a slot, and by
+/// how much.
+WitnessSearch::Farthest WitnessSearch::farthest(std::size_t claim, std::size_t slot) const {
+  const auto values = gradient_.value(claims_[claim].variable);
+  Farthest best;
+  if (values.empty()) return best;
+  for (const Claim::Side& side : sides_[claim]) {
+    for (const std::int32_t position : claims_[claim].positions) {
+      const std::size_t at = static_cast<std::size_t>(position) * batch_ + slot;
+      const double excess = side.sign * double{values[at]} - side.limit;
+      if (excess > best.excess) best = {.excess = excess, .at = at, .sign = side.sign};
     }
   }
-  return {best, where};
+  return best;
 }
 
-void WitnessSearch::try_firing(std::size_t index, std::span<const float> input, const Found& found) {
+void WitnessSearch::try_breaking(std::size_t index, std::span<const float> input, const Found& found) {
   const Claim& claim = claims_[index];
   const auto to = plain_->input(input_).data<float>();
   for (std::size_t first = 0; first < to.size(); first += elements_)
     std::ranges::copy(input, to.begin() + static_cast<std::ptrdiff_t>(first));
   plain_->run();
-  const std::vector<float>& values = watch_->values.at(gradient_.formulas().variable(variables_[index]).name);
-  double best = -std::numeric_limits<double>::infinity();
+  const std::vector<float>& values = watch_->values.at(gradient_.formulas().variable(claim.variable).name);
+  double farthest = 0.0, reached = 0.0;
   for (const std::int32_t position : claim.positions) {
     const float value = values[static_cast<std::size_t>(position)];
-    const bool fires = value > claim.firing.rule.fired_above && value < claim.firing.rule.fired_below;
-    if (fires && std::isfinite(value)) best = std::max(best, double{value});
-  }
-  if (std::isfinite(best)) found(index, input, best);
-}
-
-/// Looks at what the last run did to every open claim.
-void WitnessSearch::check_all(std::size_t slots, const Found& found) {
-  const auto inputs = gradient_.input(input_).data<float>();
-  for (std::size_t c = 0; c < claims_.size(); ++c) {
-    for (std::size_t slot = 0; slot < slots && open(c); ++slot) {
-      const auto [value, where] = highest(c, slot);
-      if (where < 0) continue;
-      const auto input = inputs.subspan(slot * elements_, elements_);
-      if (value > best_[c].value) best_[c] = {value, {input.begin(), input.end()}, true};
-      if (value > claims_[c].threshold()) try_firing(c, input, found);
+    if (!std::isfinite(value)) continue;
+    if (claim.kind == Claim::Kind::Dead && !(value < claim.firing.rule.fired_below)) continue;
+    for (const Claim::Side& side : claim.sides()) {
+      const double beyond = side.sign * double{value} - side.limit;
+      if (beyond <= farthest) continue;
+      farthest = beyond;
+      reached = double{value};
     }
   }
+  if (farthest > 0.0) found(index, input, reached);
+}
+
+/// Looks at what the last run did to every open claim. `fresh`: nothing has climbed from these inputs yet.
+void WitnessSearch::check_all(std::size_t slots, bool fresh, const Found& found) {
+  for (std::size_t c = 0; c < claims_.size(); ++c) {
+    for (std::size_t slot = 0; slot < slots && claims_[c].open(); ++slot) {
+      const double excess = farthest(c, slot).excess;
+      note(c, excess, slot, fresh);
+      if (excess > 0.0) try_breaking(c, in(slot), found);
+    }
+  }
+}
+
+std::span<const float> WitnessSearch::in(std::size_t slot) {
+  const auto all = gradient_.input(input_).data<float>();
+  return all.subspan(slot * (all.size() / batch_), elements_);
+}
+
+/// Keeps the input in a slot where it is among those that came closest to breaking a claim. Of the steps of
+/// climbs only the best of all is kept, so that starts stay apart from each other.
+void WitnessSearch::note(std::size_t claim, double excess, std::size_t slot, bool fresh) {
+  if (claims_[claim].kind != Claim::Kind::Dead) return;
+  std::vector<Close>& close = close_[claim];
+  const auto place = std::ranges::find_if(close, [&](const Close& each) { return each.excess < excess; });
+  const bool best = place == close.begin();
+  if (!best && (!fresh || (close.size() == closest_ && place == close.end()))) return;
+  if (!(excess > -std::numeric_limits<double>::infinity())) return;
+  const auto input = in(slot);
+  Close noted{excess, {input.begin(), input.end()}, fresh};
+  if (best && !fresh && !close.empty() && !close.front().fresh) {
+    close.front() = std::move(noted);
+    return;
+  }
+  close.insert(place, std::move(noted));
+  if (close.size() > closest_) close.pop_back();
 }
 
 std::vector<float> WitnessSearch::random_input(bool corner) {
@@ -154,7 +164,7 @@ void WitnessSearch::look_around(Samples& samples, std::int64_t count, const Shap
   const auto flush = [&] {
     if (slot == 0) return;
     run();
-    check_all(slot, found);
+    check_all(slot, true, found);
     slot = 0;
   };
   const auto add = [&](std::vector<float> input) {
@@ -183,12 +193,14 @@ void WitnessSearch::climb(int restarts, const Stop& stop, const Found& found) {
     for (std::size_t c = 0; c < claims_.size(); ++c) {
       if (!open(c)) continue;
       if (round >= 0) {
-        climbers.push_back({c, random_input(round % 2 == 0)});
+        climbers.push_back({.claim = c, .at = random_input(round % 2 == 0)});
         continue;
       }
-      for (std::vector<float>& start : starts_[c]) climbers.push_back({c, std::move(start)});
+      for (std::vector<float>& start : starts_[c]) climbers.push_back({.claim = c, .at = std::move(start)});
       starts_[c].clear();
-      if (std::exchange(best_[c].fresh, false)) climbers.push_back({c, best_[c].input});
+      for (Close& close : close_[c]) {
+        if (std::exchange(close.fresh, false)) climbers.push_back({.claim = c, .at = close.input});
+      }
     }
     for (std::size_t first = 0; first < climbers.size() && !stop(); first += batch_) {
       climb_together(std::span(climbers).subspan(first, std::min(batch_, climbers.size() - first)), stop,
@@ -197,12 +209,18 @@ void WitnessSearch::climb(int restarts, const Stop& stop, const Found& found) {
   }
 }
 
-/// Steps along the sign of the gradient, which lead to a corner of the domain where the network is linear;
-/// ever shorter ones.
+/// Steps along the sign of the gradient with some of the last step's direction kept, which lead to a corner
+/// of the domain where the network is linear. A climber that gains nothing over some steps goes back to the
+/// best of them and on in steps half as long (after Croce and Hein 2020, Auto-PGD).
 void WitnessSearch::climb_together(std::span<Climber> climbers, const Stop& stop, const Found& found) {
-  constexpr int kSteps = 24;
-  constexpr double kFirst = 0.6, kLast = 0.01;
+  constexpr int kSteps = 48, kPatience = 6;
+  constexpr double kFirst = 0.6;
   const int input = gradient_.formulas().inputs()[0];
+  for (Climber& climber : climbers) {
+    climber.best = climber.at;
+    climber.direction.assign(elements_, 0.0);
+    climber.length = kFirst;
+  }
   for (int step = 0; step <= kSteps && !stop(); ++step) {
     bool any = false;
     for (std::size_t slot = 0; slot < climbers.size(); ++slot) {
@@ -211,36 +229,111 @@ void WitnessSearch::climb_together(std::span<Climber> climbers, const Stop& stop
     }
     if (!any) return;
     run();
-    check_all(climbers.size(), found);
-    if (step == kSteps) return;
+    check_all(climbers.size(), false, found);
     std::map<int, Gradient::Seed> seeds;
     for (std::size_t slot = 0; slot < climbers.size(); ++slot) {
-      const std::size_t claim = climbers[slot].claim;
-      const auto [value, where] = highest(claim, slot);
-      if (!open(claim) || where < 0) continue;
-      Gradient::Seed& seed = seeds[variables_[claim]];
-      seed.variable = variables_[claim];
-      seed.values.resize(static_cast<std::size_t>(gradient_.formulas().variable(seed.variable).size()));
-      seed.values[static_cast<std::size_t>(where)] = 1.0;
+      Climber& climber = climbers[slot];
+      const Farthest reached = farthest(climber.claim, slot);
+      if (!open(climber.claim) || reached.sign == 0.0) continue;
+      if (reached.excess > climber.reached) {
+        climber.reached = reached.excess;
+        climber.best = climber.at;
+      }
+      Gradient::Seed& seed = seeds[claims_[climber.claim].variable];
+      seed.variable = claims_[climber.claim].variable;
+      seed.values.resize(gradient_.value(seed.variable).size());
+      seed.values[reached.at] = reached.sign;
     }
+    if (step == kSteps) return;
     std::vector<Gradient::Seed> all;
     for (auto& [variable, seed] : seeds) all.push_back(std::move(seed));
     gradient_.backward(all);
-    const auto slopes = gradient_.gradient(input);
-    const auto length =
-        static_cast<float>(kFirst * std::pow(kLast / kFirst, static_cast<double>(step) / kSteps));
+    const bool pause = step > 0 && step % kPatience == 0;
     for (std::size_t slot = 0; slot < climbers.size(); ++slot) {
-      std::vector<float>& at = climbers[slot].at;
-      bool flat = true;
-      for (std::size_t i = 0; i < elements_; ++i) {
-        const double slope = slopes.empty() ? 0.0 : slopes[slot * elements_ + i];
-        if (slope == 0.0) continue;
-        flat = false;
-        const float moved = at[i] + (slope > 0.0 ? length : -length) * domain_.extent(i);
-        at[i] = std::clamp(moved, domain_.lower[i], domain_.upper[i]);
+      Climber& climber = climbers[slot];
+      if (pause && !(climber.reached > climber.reached_before)) {
+        climber.length *= 0.5;
+        climber.at = climber.best;
+        std::ranges::fill(climber.direction, 0.0);
+        continue;  // its gradient is that of another place
       }
-      if (flat) at = random_input(step % 2 == 0);
+      if (pause) climber.reached_before = climber.reached;
+      take_step(climber, slot, gradient_.gradient(input), step);
     }
+  }
+}
+
+void WitnessSearch::take_step(Climber& climber, std::size_t slot, std::span<const double> slopes, int step) {
+  constexpr double kKept = 0.6;  // of the last direction
+  std::vector<double> slope(elements_);
+  double size = 0.0;
+  for (std::size_t i = 0; i * batch_ < slopes.size(); ++i) slope[i % elements_] += slopes[i * batch_ + slot];
+  for (std::size_t i = 0; i < elements_; ++i) size += std::abs(slope[i]);
+  if (size == 0.0) {
+    climber.at = random_input(step % 2 == 0);
+    return;
+  }
+  for (std::size_t i = 0; i < elements_; ++i) {
+    climber.direction[i] = kKept * climber.direction[i] + slope[i] / size;
+    if (climber.direction[i] == 0.0) continue;
+    const auto length = static_cast<float>(climber.length) * domain_.extent(i);
+    climber.at[i] = std::clamp(climber.at[i] + (climber.direction[i] > 0.0 ? length : -length),
+                               domain_.lower[i], domain_.upper[i]);
+  }
+}
+
+/// Moves one input element at a time, to an end of its range or (of few elements) by a step that grows
+/// shorter, and keeps the move that gains most, until none does (a pattern search). Many moves are tried in
+/// one run, and no gradient is needed, so that kinks of the network do not matter.
+void WitnessSearch::polish(const Stop& stop, const Found& found) {
+  constexpr std::size_t kMostElements = 4096;
+  if (elements_ > kMostElements) return;
+  for (std::size_t c = 0; c < claims_.size(); ++c) {
+    if (!open(c)) continue;
+    for (const Close& start : std::vector(close_[c])) {
+      if (stop() || !open(c)) break;
+      polish_from(c, start, stop, found);
+    }
+  }
+}
+
+void WitnessSearch::polish_from(std::size_t claim, Close best, const Stop& stop, const Found& found) {
+  constexpr std::size_t kFewElements = 64;
+  constexpr float kFirst = 0.25F, kLast = 1e-3F;
+  float length = elements_ <= kFewElements ? kFirst : 0.0F;
+  while (open(claim) && !stop()) {
+    const std::vector<float> base = best.input;
+    bool gained = false;
+    std::vector<std::vector<float>> moved;
+    const auto flush = [&] {
+      if (moved.empty()) return;
+      for (std::size_t slot = 0; slot < moved.size(); ++slot) put(slot, moved[slot]);
+      run();
+      check_all(moved.size(), false, found);
+      for (std::size_t slot = 0; slot < moved.size(); ++slot) {
+        const double excess = farthest(claim, slot).excess;
+        if (!(excess > best.excess)) continue;
+        best = {excess, moved[slot], false};
+        gained = true;
+      }
+      moved.clear();
+    };
+    for (std::size_t i = 0; i < elements_ && open(claim) && !stop(); ++i) {
+      const float step = length * domain_.extent(i);
+      const std::array<float, 4> values = {domain_.lower[i], domain_.upper[i],
+                                           std::max(domain_.lower[i], base[i] - step),
+                                           std::min(domain_.upper[i], base[i] + step)};
+      for (std::size_t k = 0; k < (length > 0.0F ? 4 : 2); ++k) {
+        if (values[k] == base[i]) continue;
+        moved.push_back(base);
+        moved.back()[i] = values[k];
+        if (moved.size() == batch_) flush();
+      }
+    }
+    flush();
+    if (gained) continue;
+    length *= 0.5F;
+    if (length < kLast) return;
   }
 }
 

@@ -61,6 +61,13 @@ std::vector<std::string> next_steps(const AuditReport& report) {
     steps.emplace_back(
         "Saturated channels do not learn: scale down their weights, or normalise before them.");
   }
+  if (std::ranges::any_of(report.layers(), [](const LayerReport& layer) {
+        return layer.gradient && layer.gradient->vanishing && layer.gradient->norm > 0.0;
+      })) {
+    steps.emplace_back(
+        "Layers whose gradient vanishes hardly learn: use an activation that is not flat at its ends, "
+        "normalise, initialise larger, or add residual connections.");
+  }
   return steps;
 }
 

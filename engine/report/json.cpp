@@ -5,6 +5,7 @@
 #include <ember/audit.hpp>
 
 #include "report/cause_json.hpp"
+#include "report/gradient_json.hpp"
 
 namespace ember {
 
@@ -48,6 +49,7 @@ Json channel_json(const ChannelReport& channel) {
   json["pre"] = moments(s.pre_min, s.pre_max, s.pre_sum, s.pre_sum_squares);
   json["out"] = moments(s.out_min, s.out_max, s.out_sum, s.out_sum_squares);
   json["out"]["sum_abs"] = number(s.out_sum_abs);
+  if (channel.gradient.samples > 0) json["gradient"] = report::to_json(channel.gradient);
   if (channel.explanation.cause != Cause::None) json["cause"] = report::to_json(channel.explanation);
   return json;
 }
@@ -89,6 +91,7 @@ Json proof_json(const AuditReport& report) {
   json["upper"] = number(proof.upper);
   json["samples_outside"] = proof.samples_outside;
   json["channels_contradicted"] = proof.channels_contradicted;
+  json["always_on_refuted"] = proof.always_on_refuted;
   json["witnesses"] = Json::array();
   for (const Witness& witness : report.witnesses) {
     json["witnesses"].push_back(
@@ -106,6 +109,7 @@ Json layer_json(const LayerReport& layer) {
   json["reads_input"] = layer.reads_input;
   json["feeds_output"] = layer.feeds_output;
   json["summary"] = counts(layer, static_cast<std::int64_t>(layer.channels.size()));
+  if (layer.gradient) json["gradient"] = report::to_json(*layer.gradient);
   json["channels"] = Json::array();
   for (const ChannelReport& channel : layer.channels) json["channels"].push_back(channel_json(channel));
   return json;
@@ -130,6 +134,7 @@ std::string to_json(const AuditReport& report) {
                {"notes", report.notes},
                {"summary", counts(report, report.channels())}};
   if (report.proof) json["proof"] = proof_json(report);
+  if (report.gradient) json["gradient"] = report::to_json(*report.gradient);
   json["layers"] = Json::array();
   for (const Finding& finding : report.findings) json["findings"].push_back(report::to_json(finding));
   for (const LayerReport& layer : report.layers()) json["layers"].push_back(layer_json(layer));

@@ -10,6 +10,7 @@
 
 #include "data/byte_reader.hpp"
 #include "report/cause_json.hpp"
+#include "report/gradient_json.hpp"
 #include "report/json_object.hpp"
 
 // The way back from json.cpp: one function per object, in the same order.
@@ -97,6 +98,7 @@ ChannelReport read_channel(const JsonObject& from) {
   channel.statistics = read_statistics(from);
   channel.dormancy = from.number("dormancy");
   if (from.has("rate_bound")) channel.rate_bound = from.number("rate_bound");
+  if (from.has("gradient")) channel.gradient = report::read_channel_gradient(from.object("gradient"));
   if (from.has("cause")) channel.explanation = report::read_explanation(from.object("cause"));
   return channel;
 }
@@ -112,6 +114,7 @@ LayerReport read_layer(const JsonObject& from) {
   if (from.has("predecessors")) layer.predecessors = from.counts("predecessors");
   if (from.has("reads_input")) layer.reads_input = from.flag("reads_input");
   if (from.has("feeds_output")) layer.feeds_output = from.flag("feeds_output");
+  if (from.has("gradient")) layer.gradient = report::read_layer_gradient(from.object("gradient"));
   from.objects("channels", [&](const JsonObject& channel) {
     layer.channels.push_back(read_channel(channel));
     if (layer.channels.back().index + 1 != static_cast<std::int64_t>(layer.channels.size())) {
@@ -132,6 +135,7 @@ void read_proof(const JsonObject& from, AuditReport& report) {
   if (from.has("upper")) proof.upper = from.number("upper");
   if (from.has("samples_outside")) proof.samples_outside = from.count("samples_outside");
   if (from.has("channels_contradicted")) proof.channels_contradicted = from.count("channels_contradicted");
+  if (from.has("always_on_refuted")) proof.always_on_refuted = from.count("always_on_refuted");
   from.objects("witnesses", [&](const JsonObject& witness) {
     report.witnesses.push_back({.node = witness.text("node"),
                                 .channel = witness.count("channel"),
@@ -165,6 +169,7 @@ AuditReport read_report(const JsonObject& from) {
   }
   report.notes = from.texts("notes");
   if (from.has("proof")) read_proof(from.object("proof"), report);
+  if (from.has("gradient")) report.gradient = report::read_gradient(from.object("gradient"));
   from.objects("layers", [&](const JsonObject& layer) {
     const auto place = static_cast<std::int64_t>(report.layer_reports.size());
     report.layer_reports.push_back(read_layer(layer));

@@ -5,5 +5,6 @@
 namespace ember {
 
 std::string_view audit_schema() noexcept { return report::kAuditSchema; }
+std::string_view checkpoints_schema() noexcept { return report::kCheckpointsSchema; }
 
 }  // namespace ember

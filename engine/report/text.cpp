@@ -12,6 +12,7 @@
 
 #include "report/advice.hpp"
 #include "report/cause_text.hpp"
+#include "report/gradient_text.hpp"
 #include "report/text_layout.hpp"
 
 namespace ember {
@@ -48,6 +49,7 @@ class Writer {
     layers();
     meanings();
     discovery();
+    gradient();
     causes();
     next();
     notes();
@@ -146,6 +148,10 @@ class Writer {
       });
     }
     if (always > 0) text += fmt::format(" {} of those always on are proved to be.", grouped(always));
+    if (proof.always_on_refuted > 0) {
+      text += fmt::format(" {} of those always on are switched off by some input of the domain.",
+                          grouped(proof.always_on_refuted));
+    }
     if (!proof.complete) {
       text +=
           fmt::format(" The time limit ended the search after {:.0f} s: more may be found with a longer one.",
@@ -252,6 +258,14 @@ class Writer {
             d.still_to_wake < 0.5
                 ? "no sign that more such data would wake further channels"
                 : fmt::format("at least {:.0f} more would wake with ever more such data", d.still_to_wake)));
+  }
+
+  void gradient() {
+    const GradientText text = gradient_text(report_);
+    if (text.summary.empty()) return;
+    page_.line("");
+    page_.paragraph(0, text.summary);
+    for (const std::string& finding : text.findings) page_.item("-", 1, finding);
   }
 
   void next() {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <ember/causes.hpp>
+#include <ember/gradients.hpp>
 #include <ember/model.hpp>
 #include <ember/samples.hpp>
 
@@ -71,10 +72,11 @@ struct ChannelReport {
   double bound_upper = std::numeric_limits<double>::infinity();
   std::int64_t witness = -1;  ///< refuted: which of AuditReport::witnesses fires it
   ChannelStatistics statistics;
-  double rate_bound = 0;    ///< silent and rare: upper bound of the firing rate per sample at the confidence
-  double dormancy = 0;      ///< mean |output| over the layer's mean (ReDo score)
-  std::string fingerprint;  ///< of the layer's structure and the weights that make the channel
-  Explanation explanation;  ///< why, when explained; cause None otherwise
+  double rate_bound = 0;     ///< silent and rare: upper bound of the firing rate per sample at the confidence
+  double dormancy = 0;       ///< mean |output| over the layer's mean (ReDo score)
+  std::string fingerprint;   ///< of the layer's structure and the weights that make the channel
+  Explanation explanation;   ///< why, when explained; cause None otherwise
+  ChannelGradient gradient;  ///< with labels: what a loss tells it
 };
 
 struct LayerReport {
@@ -88,6 +90,7 @@ struct LayerReport {
   bool reads_input = false;   ///< an input of the network has such a path, too
   bool feeds_output = false;  ///< and from this layer such a path leads to an output
   std::vector<ChannelReport> channels;
+  std::optional<LayerGradient> gradient;  ///< with labels, where a rule leads from the loss to the layer
   std::string
       fingerprint;  ///< of the operators and shapes that lead here; holds through renaming and training
 
@@ -117,6 +120,8 @@ struct ProofReport {
   double lower = 0, upper = 0;  ///< smallest and largest value of the domain
   std::int64_t samples_outside = 0;        ///< samples with a value outside the domain
   std::int64_t channels_contradicted = 0;  ///< cannot fire in the domain, but fire on samples outside it
+  std::int64_t always_on_refuted =
+      0;  ///< always on in the samples, but switched off by some input of the domain
   double seconds = 0;
   bool complete = true;  ///< false: the time limit ended the search
 };
@@ -161,6 +166,10 @@ struct AuditOptions {
   std::optional<InputDomain> domain;
   bool domain_from_data = false;  ///< the same with the range of each input element over the samples
   double time_limit = 60.0;       ///< seconds for both; what is known by then is reported
+  /// The class of each sample of the data, counted from 0: turns on the gradient view, see
+  /// <ember/gradients.hpp>.
+  std::vector<std::int64_t> labels;
+  std::int64_t gradient_samples = 0;  ///< to back-propagate; 0: chosen by the cost of the network
   /// Called now and then with samples done and to do.
   std::function<void(std::int64_t done, std::int64_t total)> progress;
 };
@@ -183,6 +192,7 @@ class AuditReport {
   std::vector<std::string> notes;    ///< what was not checked, and why
   std::optional<ProofReport> proof;  ///< set when there was a domain
   std::vector<Witness> witnesses;
+  std::optional<GradientReport> gradient;  ///< set when there were labels
   std::vector<LayerReport> layer_reports;
 
   [[nodiscard]] const std::vector<LayerReport>& layers() const noexcept { return layer_reports; }

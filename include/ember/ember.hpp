@@ -9,6 +9,7 @@
 #include <ember/error.hpp>        // IWYU pragma: export
 #include <ember/explain.hpp>      // IWYU pragma: export
 #include <ember/file.hpp>         // IWYU pragma: export
+#include <ember/gradients.hpp>    // IWYU pragma: export
 #include <ember/labels.hpp>       // IWYU pragma: export
 #include <ember/model.hpp>        // IWYU pragma: export
 #include <ember/npy.hpp>          // IWYU pragma: export

@@ -38,5 +38,7 @@ std::string to_html(const AuditReport& report);
 
 /// The JSON schema (draft 2020-12) of what to_json() writes.
 std::string_view audit_schema() noexcept;
+/// And of what to_json() writes of checkpoints (<ember/checkpoints.hpp>).
+std::string_view checkpoints_schema() noexcept;
 
 }  // namespace ember

@@ -223,3 +223,29 @@ TEST_CASE("a domain is read from a file, rounded outwards") {
   CHECK(static_cast<double>(domain.lower.data<float>()[0]) <= -0.1);
   CHECK(static_cast<double>(domain.upper.data<float>()[1]) >= 0.3);
 }
+
+TEST_CASE(
+    "what LayerNormalization can reach is bounded by the length of its runs and by the order of its "
+    "elements") {
+  GraphBuilder b;
+  const ValueId x = b.input("x", DataType::Float32, {-1, 4});
+  const ValueId n = b.op("LayerNormalization", "n",
+                         {x, b.constant("scale", tensor({4}, {1, 1, 1, 1})),
+                          b.constant("shift", tensor({4}, {0, -2.1F, -1.5F, 0}))});
+  b.output(b.op("Relu", "y", {n}));
+  // Channel 3 always lies below the others. One of four elements can be sqrt(3) deviations from the mean at
+  // most.
+  Tensor data = test::random_tensor({50, 4}, 3, 0.4F, 0.6F);
+  for (std::size_t s = 0; s < 50; ++s) data.data<float>()[4 * s + 3] = -0.7F;
+  MemorySamples samples(data);
+  AuditOptions options;
+  options.domain = InputDomain{
+      .lower = tensor({4}, {0, 0, 0, -1}), .upper = tensor({4}, {1, 1, 1, -0.5F}), .source = "box"};
+  const AuditReport report = audit(model_of(b), samples, options);
+  CHECK(channel(report, 0, 0).verdict == Healthy);
+  CHECK(channel(report, 0, 1).verdict == ProvedDead);
+  CHECK(channel(report, 0, 3).verdict == ProvedDead);
+  CHECK(channel(report, 0, 1).proof == Proof::Interval);
+  CHECK(channel(report, 0, 2).verdict != ProvedDead);
+  CHECK(report.notes.empty());
+}

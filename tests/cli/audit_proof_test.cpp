@@ -57,6 +57,46 @@ TEST_CASE_FIXTURE(Shell, "audit: witnesses fire the channels that they are said 
     const auto& layer = fired["layers"][static_cast<std::size_t>(layers[i])];
     CHECK(layer["channels"][static_cast<std::size_t>(channels[i])]["samples_fired"].get<int>() >= 1);
   }
+  // And a run of one of them shows the channel firing, with the value that the audit reached.
+  const std::string run = "run " EMBER_SOURCE_DIR "/models/digits_mlp_high_lr.onnx --input ";
+  for (const std::size_t i : {std::size_t{0}, channels.size() / 2, channels.size() - 1}) {
+    const auto node = report["layers"][static_cast<std::size_t>(layers[i])]["node"].get<std::string>();
+    const std::string watch = " --watch " + node + ":" + std::to_string(channels[i]);
+    const Outcome shown = ember(run + "w.npz --sample " + std::to_string(i) + watch);
+    CHECK_MESSAGE(shown.status == 0, shown.err);
+    CHECK_MESSAGE(contains(shown.out, node + " channel " + std::to_string(channels[i]) + ": fires; before"),
+                  shown.out);
+    const Outcome seen = ember(run + "w.npz --json --sample " + std::to_string(i) + watch);
+    const auto json = nlohmann::json::parse(seen.out);
+    CHECK(json["watched"].size() == 1);
+    CHECK(json["watched"][0]["samples_fired"] == 1);
+    const auto reached = witnesses.at("pre_activation").data<float>()[i];
+    CHECK(json["watched"][0]["pre_max"].get<double>() == double{reached});
+    const Outcome other = ember(run + EMBER_SOURCE_DIR "/models/digits_calibration.npz --sample 0" + watch);
+    CHECK_MESSAGE(contains(other.out, ": does not fire; before"), other.out);
+  }
+}
+
+TEST_CASE_FIXTURE(Shell, "audit: labels bring a gradient view, in text and JSON") {
+  const std::string labels = " --labels " EMBER_SOURCE_DIR "/models/digits_calibration.npz";
+  const Outcome outcome = ember(kHighRate + kDigits + labels + " --no-explain --json r.json");
+  CHECK_MESSAGE(outcome.status == 0, outcome.err);
+  CHECK_MESSAGE(contains(outcome.out, "Accuracy 82%"), outcome.out);
+  CHECK_MESSAGE(contains(outcome.out, "no sample brings a gradient to 38 of 64 channels"), outcome.out);
+  const nlohmann::json report = json_file(*this, "r.json");
+  CHECK(report["gradient"]["labelled"] == 1347);
+  CHECK(report["gradient"]["output"] == "scores");
+  for (const auto& layer : report["layers"]) {
+    for (const auto& channel : layer["channels"]) {
+      // A ReLU that never fires passes no gradient; one that does here always has a reader.
+      const bool silent = channel["samples_fired"] == 0;
+      CHECK((channel["gradient"]["samples_nonzero"] == 0) == silent);
+    }
+  }
+  const Outcome missing = ember(kHighRate + kDigits + " --labels missing.npy --json other.json");
+  CHECK(missing.status == 2);
+  CHECK(contains(missing.err, "missing.npy"));
+  CHECK_FALSE(exists("other.json"));
 }
 
 TEST_CASE_FIXTURE(Shell, "audit: the range of the data is named as the domain") {

@@ -151,6 +151,29 @@ TEST_CASE_FIXTURE(Run, "run: input that does not fit is refused, and nothing is 
   refuse("--expect case.npz", {"'z'"});
 }
 
+TEST_CASE_FIXTURE(Shell, "run: channels of an activation are shown as they fire") {
+  const std::string run = "run " EMBER_SOURCE_DIR "/models/digits_cnn.onnx --input " EMBER_SOURCE_DIR
+                          "/models/digits_heldout.npz --sample 3 ";
+  const Outcome all = ember(run + "--watch /stem/stem.2/Relu --watch /residual/act1/Relu:0,5");
+  CHECK_MESSAGE(all.status == 0, all.err);
+  CHECK(contains(all.out, "/stem/stem.2/Relu: "));
+  CHECK(contains(all.out, " of 16 channels fire: "));
+  CHECK(contains(all.out, "/residual/act1/Relu channel 0: "));
+  CHECK(contains(all.out, "/residual/act1/Relu channel 5: "));
+  CHECK(contains(all.out, "[1, 10]"));
+  const auto refuse = [&](const std::string& arguments, const std::string& word) {
+    const Outcome outcome = ember(run + arguments + " --output-dir out");
+    CHECK_MESSAGE(outcome.status == 2, arguments);
+    CHECK_MESSAGE(contains(outcome.err, word), outcome.err);
+  };
+  refuse("--watch /nowhere", "/stem/stem.2/Relu");
+  refuse("--watch /stem/stem.2/Relu:16", "0 to 15");
+  const Outcome beyond = ember("run " EMBER_SOURCE_DIR "/models/digits_cnn.onnx --input " EMBER_SOURCE_DIR
+                               "/models/digits_heldout.npz --sample 450");
+  CHECK(beyond.status == 2);
+  CHECK(contains(beyond.err, "--sample 450"));
+}
+
 TEST_CASE_FIXTURE(Run, "run: a disk that is full leaves nothing behind") {
   if (::geteuid() != 0 ||
       shell("mkdir tiny && mount -t tmpfs -o size=4k,nr_inodes=8 tmpfs tiny").status != 0) {

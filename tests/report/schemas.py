@@ -22,7 +22,7 @@ def skip(why):
 def audit(ember, models, model, folder, *arguments):
     """Every format for one bundled network; returns the exit status."""
     command = [ember, "audit", str(models / f"{model}.onnx"), "--data", str(models / "digits_calibration.npz"),
-               "--sarif", "r.sarif", "--junit", "r.xml", "--json", "r.json", "--quiet", *arguments]
+               "--labels", str(models / "digits_calibration.npz"), "--sarif", "r.sarif", "--junit", "r.xml", "--json", "r.json", "--quiet", *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.stdout == "", f"--quiet printed: {done.stdout}"
     return done.returncode
@@ -62,6 +62,34 @@ def check_json(ember, folder):
     for spoil in (lambda r: r.pop("samples"), lambda r: r["layers"][0]["channels"][0].update(verdict="dead"),
                   lambda r: r.update(schema="ember-audit-0"), lambda r: r["summary"].update(silent=-1)):
         spoilt = json.loads((folder / "r.json").read_text())
+        spoil(spoilt)
+        assert not validator.is_valid(spoilt), "the schema accepts a spoilt report"
+
+
+def check_checkpoints(ember, models, folder):
+    """Checkpoints by their own schema, and each one's report by that of an audit."""
+    import jsonschema
+    schema = json.loads(subprocess.run([ember, "schema", "checkpoints"], capture_output=True, text=True,
+                                       check=True).stdout)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    steps = [str(models / f"digits_mlp_high_lr_step{step}.onnx") for step in ("000", "032", "064")]
+    subprocess.run([ember, "audit", *steps, "--data", str(models / "digits_calibration.npz"), "--json", "c.json",
+                    "--quiet"], cwd=folder, check=True)
+    report = json.loads((folder / "c.json").read_text())
+    validator.validate(report)
+    assert report["deaths"], "nothing died: the case shows nothing"
+    for key, part in (("deaths", "death"), ("births", "birth")):
+        missing = sorted(set(undescribed(schema, schema["$defs"][part], report[key], "")))
+        assert not missing, f"keys that 'ember schema checkpoints' does not describe: {missing}"
+    missing = sorted(report.keys() - schema["properties"].keys())
+    assert not missing, f"keys that 'ember schema checkpoints' does not describe: {missing}"
+    audits = json.loads(subprocess.run([ember, "schema"], capture_output=True, text=True, check=True).stdout)
+    for checkpoint in report["checkpoints"]:
+        jsonschema.Draft202012Validator(audits).validate(checkpoint)
+    for spoil in (lambda r: r.pop("deaths"), lambda r: r["deaths"][0].update(cause="bad luck"),
+                  lambda r: r.update(schema="ember-audit-1"), lambda r: r["checkpoints"].clear()):
+        spoilt = json.loads((folder / "c.json").read_text())
         spoil(spoilt)
         assert not validator.is_valid(spoilt), "the schema accepts a spoilt report"
 
@@ -125,7 +153,10 @@ def main():
             check_json(ember, folder)
             check_junit(tools, folder, failures)
             check_sarif(folder, findings)
+            assert report["gradient"]["labelled"] == report["samples"]
             print(f"{model}: JSON, SARIF ({findings} results) and JUnit ({failures} failures) are valid")
+        check_checkpoints(ember, source / "models", folder)
+        print("checkpoints: JSON is valid")
 
 
 main()

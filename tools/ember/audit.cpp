@@ -10,6 +10,7 @@
 #include <ember/checkpoints.hpp>
 #include <ember/error.hpp>
 #include <ember/explain.hpp>
+#include <ember/gradients.hpp>
 #include <ember/labels.hpp>
 #include <ember/npy.hpp>
 #include <ember/statistics.hpp>
@@ -29,7 +30,7 @@ namespace {
 
 struct AuditVerb {
   std::vector<std::string> models;
-  std::string data, preprocess, groups, domain, witnesses;
+  std::string data, preprocess, groups, labels, domain, witnesses;
   AuditOptions options;
   PreprocessOptions preprocessing;
   ShardOptions shards;
@@ -64,6 +65,11 @@ struct AuditVerb {
     AuditReport report = statistics->report();
     if (options.explain) {
       explain(*network_, *samples_, report, {.samples = options.explain_samples, .threads = options.threads});
+    }
+    if (!options.labels.empty()) {
+      back_propagate(
+          *network_, *samples_, report,
+          {.labels = options.labels, .samples = options.gradient_samples, .threads = options.threads});
     }
     return output.emit(report);
   }
@@ -121,6 +127,10 @@ struct AuditVerb {
     const std::vector<ValueInfo> inputs = network_->inputs();
     if (!groups.empty()) options.groups = load_labels(groups, "groups");
     samples_ = open_samples(data, wanted, inputs.empty() ? std::string() : inputs.front().name);
+    if (!labels.empty()) {
+      options.labels = load_labels(labels, "y");
+      for (std::int64_t& label : options.labels) label += wanted.label_offset;
+    }
   }
 
   /// Several models are one network in training.
@@ -203,6 +213,15 @@ void add_audit(CLI::App& app, Context& context) {
           ".npy or .npz (array groups): a whole number per sample, such as the video a frame is from; "
           "then the group is the trial, not the sample")
       ->option_text("FILE");
+  verb->add_option(
+          "--labels", self->labels,
+          ".npy or .npz (array y): the class of each sample; back-propagates the cross-entropy of the scores "
+          "and tells which channels get no gradient and which layers' vanish")
+      ->option_text("FILE");
+  verb->add_option("--gradient-samples", self->options.gradient_samples,
+                   "how many samples to back-propagate (default: 16 to 4096, by the cost of the network)")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40))
+      ->option_text("N");
   verb->add_flag("--explain,!--no-explain", self->options.explain,
                  "seek the cause of each unhealthy channel by running counterfactuals (default: yes)");
   verb->add_option(
@@ -222,7 +241,8 @@ void add_audit(CLI::App& app, Context& context) {
                    "seconds for proofs and witnesses; what is known by then is reported (default 60)")
       ->option_text("S");
   verb->add_option("--witnesses", self->witnesses,
-                   "write the inputs that fire channels silent on the data; they can be audited as --data")
+                   "write the inputs that fire channels silent on the data, for --data of an audit, or "
+                   "'ember run --watch'")
       ->option_text("FILE.npz");
   self->shards.add_to(*verb);
   self->output.add_to(*verb);

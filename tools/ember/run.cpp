@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <limits>
 #include <map>
@@ -19,6 +20,7 @@
 #include "options.hpp"
 #include "output.hpp"
 #include "verbs.hpp"
+#include "watch.hpp"
 
 namespace ember::cli {
 
@@ -36,6 +38,8 @@ struct Options {
   int threads = 1;
   std::vector<std::string> disabled_passes;
   bool reference = false;
+  std::int64_t sample = -1;
+  WatchOption watch;
   JsonOption json;
 };
 
@@ -97,6 +101,25 @@ TensorMap gather_inputs(const Options& options, const Model& model, Arrays from_
                  .cure = fmt::format("add --input {}=FILE.npy", input.name)});
   }
   return inputs;
+}
+
+/// Sample `which` of every array, by its first axis.
+void choose_sample(TensorMap& inputs, std::int64_t which, const Model& model) {
+  for (auto& [name, tensor] : inputs) {
+    const Shape& shape = tensor.shape();
+    if (shape.rank() < 1 || which >= shape[0]) {
+      throw Error(
+          ErrorCode::InvalidArgument,
+          fmt::format("--sample {} of an array of the shape {}", which, to_string(shape)),
+          {.model = model.name(), .tensor = name, .cure = "samples count from 0 along the first axis"});
+    }
+    Tensor one(tensor.type(), shape.with(0, 1));
+    const auto bytes = static_cast<std::size_t>(one.elements()) * size_of(tensor.type());
+    std::memcpy(one.view().raw(),
+                static_cast<const std::byte*>(tensor.view().raw()) + static_cast<std::size_t>(which) * bytes,
+                bytes);
+    tensor = std::move(one);
+  }
 }
 
 /// One file per output; what a path cannot hold in a name becomes '_'.
@@ -211,7 +234,9 @@ void report(const Options& options, const TensorMap& outputs, const std::map<std
     put("{}  {} {}  {}\n", name, to_string(tensor.type()), to_string(tensor.shape()), state);
     if (file != files.end()) put("  → {}\n", file->second.string());
   }
+  if (options.watch.given() && !options.json.on_output()) put(options.watch.text());
   Json json{{"schema", "ember-run-1"}, {"model", options.model}, {"outputs", std::move(list)}};
+  if (options.watch.given()) json["watched"] = options.watch.json();
   if (!options.expect.empty()) json["passed"] = passed;
   options.json.emit(json);
 }
@@ -282,7 +307,7 @@ class Judgement {
   std::vector<TensorMap> others_;
 };
 
-int run(const Options& options) {
+int run(Options& options) {
   const Model model = Model::load(options.model);
   Arrays expected_case;
   if (!options.expect.empty()) expected_case = load_npz(options.expect);
@@ -291,7 +316,8 @@ int run(const Options& options) {
     throw Error(ErrorCode::InvalidData, fmt::format("'{}' expects nothing", options.expect),
                 {.cure = "it must hold arrays named out/<output>, and may hold in/<input>"});
   }
-  const TensorMap inputs = gather_inputs(options, model, take(expected_case, "in/"));
+  TensorMap inputs = gather_inputs(options, model, take(expected_case, "in/"));
+  if (options.sample >= 0) choose_sample(inputs, options.sample, model);
 
   SessionOptions session_options{.threads = options.threads};
   for (const auto& [name, tensor] : inputs) session_options.input_shapes.emplace(name, tensor.shape());
@@ -304,6 +330,7 @@ int run(const Options& options) {
       Judgement(model, session_options, inputs, options).compare_all(outputs, expected);
   const bool passed =
       std::all_of(comparisons.begin(), comparisons.end(), [](const auto& c) { return c.second.passed(); });
+  if (options.watch.given()) options.watch.run(model, inputs, options.threads);
   std::map<std::string, fs::path> files;
   if (!options.output_dir.empty()) {
     files = name_files(outputs, options.output_dir);
@@ -336,6 +363,11 @@ void add_run(CLI::App& app, Context& context) {
   verb->add_option("--rtol", options->tolerance.relative, "and relative to the expected value (default 1e-3)")
       ->check(CLI::NonNegativeNumber)
       ->option_text("X");
+  verb->add_option("--sample", options->sample,
+                   "run only this sample of the input arrays, counted from 0 along their first axis")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 40))
+      ->option_text("K");
+  options->watch.add_to(*verb);
   add_threads(*verb, options->threads);
   verb->add_option("--disable-pass", options->disabled_passes,
                    fmt::format("leave out a graph pass: {}", fmt::join(pass_names(), ", ")))

@@ -1,3 +1,8 @@
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+
 #include <ember/report.hpp>
 
 #include "options.hpp"
@@ -7,9 +12,16 @@
 namespace ember::cli {
 
 void add_schema(CLI::App& app, Context& /*context*/) {
-  CLI::App* verb = app.add_subcommand("schema", "print the JSON schema of an audit report");
-  add_example(*verb, "ember schema > audit.schema.json");
-  verb->callback([] { put(audit_schema()); });
+  static const std::map<std::string, std::string_view> kSchemas = {{"audit", audit_schema()},
+                                                                   {"checkpoints", checkpoints_schema()}};
+  CLI::App* verb = app.add_subcommand("schema", "print the JSON schema of what --json writes");
+  auto document = std::make_shared<std::string>("audit");
+  verb->add_option("DOCUMENT", *document,
+                   "what 'ember audit' writes of one network or of checkpoints (default audit)")
+      ->check(CLI::IsMember(kSchemas))
+      ->option_text("[audit|checkpoints]");
+  add_example(*verb, "ember schema checkpoints > checkpoints.schema.json");
+  verb->callback([document] { put(kSchemas.at(*document)); });
 }
 
 }  // namespace ember::cli
