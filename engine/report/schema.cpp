@@ -6,4 +6,6 @@ namespace ember {
 
 std::string_view audit_schema() noexcept { return report::kAuditSchema; }
 
+std::string_view comparison_schema() noexcept { return report::kComparisonSchema; }
+
 }  // namespace ember

@@ -36,7 +36,8 @@ std::string to_junit(const AuditReport& report, const JunitOptions& options = {}
 /// script are whole without one.
 std::string to_html(const AuditReport& report);
 
-/// The JSON schema (draft 2020-12) of what to_json() writes.
+/// The JSON schemas (draft 2020-12) of what to_json() writes of an audit, and of a comparison.
 std::string_view audit_schema() noexcept;
+std::string_view comparison_schema() noexcept;
 
 }  // namespace ember

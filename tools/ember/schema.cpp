@@ -1,3 +1,8 @@
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+
 #include <ember/report.hpp>
 
 #include "options.hpp"
@@ -7,9 +12,15 @@
 namespace ember::cli {
 
 void add_schema(CLI::App& app, Context& /*context*/) {
-  CLI::App* verb = app.add_subcommand("schema", "print the JSON schema of an audit report");
-  add_example(*verb, "ember schema > audit.schema.json");
-  verb->callback([] { put(audit_schema()); });
+  static const std::map<std::string, std::string_view> kSchemas = {{"audit", audit_schema()},
+                                                                   {"comparison", comparison_schema()}};
+  CLI::App* verb = app.add_subcommand("schema", "print the JSON schema of what --json writes");
+  auto document = std::make_shared<std::string>("audit");
+  verb->add_option("DOCUMENT", *document, "what 'ember audit' or 'ember compare' writes (default audit)")
+      ->check(CLI::IsMember(kSchemas))
+      ->option_text("[audit|comparison]");
+  add_example(*verb, "ember schema comparison > comparison.schema.json");
+  verb->callback([document] { put(kSchemas.at(*document)); });
 }
 
 }  // namespace ember::cli
