@@ -12,6 +12,7 @@
 #include "audit/findings.hpp"
 #include "audit/judge.hpp"
 #include "audit/statistics_data.hpp"
+#include "core/sha256.hpp"
 
 namespace ember {
 
@@ -129,6 +130,20 @@ void AuditStatistics::merge(const AuditStatistics& other) {
                                   std::back_inserter(both));
     data_->layers[i].dead_by_sign = std::move(both);
   }
+}
+
+void AuditStatistics::require_counted_on(const Model& model, const Samples& samples) const {
+  const auto require = [&](bool same, const std::string& what, const char* cure) {
+    if (!same) throw Error(ErrorCode::InvalidData, "the statistics are of " + what, {.cure = cure});
+  };
+  require(data_->model_hash == sha256_hex(model.serialize()),
+          fmt::format("another model ('{}', not '{}')", data_->model, model.name()),
+          "give the model that was audited");
+  require(data_->data_hash == samples.content_hash(),
+          fmt::format("other data ('{}', not '{}')", data_->data, samples.description()),
+          "give the data that were audited");
+  require(data_->data_settings == samples.settings(), "the same data preprocessed in another way",
+          "preprocess as the audit did");
 }
 
 const std::vector<SampleRange>& AuditStatistics::covered() const { return data_->covered; }

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "audit/cause_rules.hpp"
 #include "report/cause_text.hpp"
 #include "report/text_layout.hpp"
 #include "report/verdict_text.hpp"
@@ -44,8 +45,17 @@ std::string meaning_in(const AuditReport& report, Verdict verdict) {
 std::vector<std::string> next_steps(const AuditReport& report) {
   std::vector<std::string> steps;
   std::set<Remedy> remedies;
+  bool unasked = false;
   for (const LayerReport& layer : report.layers()) {
-    for (const ChannelReport& channel : layer.channels) remedies.insert(channel.explanation.remedy);
+    for (const ChannelReport& channel : layer.channels) {
+      remedies.insert(channel.explanation.remedy);
+      unasked |= report.explain_samples == 0 && auditing::asks_why(channel);
+    }
+  }
+  if (unasked) {
+    steps.emplace_back(
+        "Ask for causes, which were not sought: 'ember audit' without --no-explain finds them, and so does "
+        "'ember merge' with --model and --data.");
   }
   for (const Remedy remedy : remedies) {
     if (remedy != Remedy::None) steps.push_back(remedy_text(remedy));

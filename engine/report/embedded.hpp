@@ -7,6 +7,7 @@ namespace ember::report {
 // Files of this folder, put into the library by the build.
 extern const std::string_view kAuditSchema;
 extern const std::string_view kCheckpointsSchema;
+extern const std::string_view kComparisonSchema;
 extern const std::string_view kHtmlPage;
 extern const std::string_view kHtmlStyle;
 extern const std::string_view kHtmlChannels;

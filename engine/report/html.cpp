@@ -18,6 +18,7 @@
 #include "report/escape.hpp"
 #include "report/html_causes.hpp"
 #include "report/html_data.hpp"
+#include "report/html_discovery.hpp"
 #include "report/text_layout.hpp"
 #include "report/verdict_text.hpp"
 
@@ -206,6 +207,8 @@ std::string to_html(const AuditReport& report) {
   if (!causes.empty()) link("causes", "Causes");
   link("map", "Every channel");
   link("distribution", "How often they fire");
+  const std::string discovery = discovery_html(report.discovery);
+  if (!discovery.empty()) link("discovery", "Enough data?");
   link("channels", "Table");
   const std::vector<std::string> steps = next_steps(report);
   std::map<std::string_view, std::string> values = {
@@ -224,7 +227,7 @@ std::string to_html(const AuditReport& report) {
                     : fmt::format("<h3>What to do next</h3><ol class=\"steps\">{}</ol>", items_of(steps))},
       {"layers", layer_list(report)},
       {"causes", causes},
-      {"discovery", ""},
+      {"discovery", discovery},
       {"notes",
        report.notes.empty()
            ? ""

@@ -60,6 +60,10 @@ class AuditStatistics {
   /// The verdicts. Throws Error (InvalidData) naming the samples that are missing unless complete().
   [[nodiscard]] AuditReport report() const;
 
+  /// Throws Error (InvalidData) unless these are statistics of `model` over `samples`, preprocessed in the
+  /// same way: what explain() asks of a report. Reads all of the data.
+  void require_counted_on(const Model& model, const Samples& samples) const;
+
   /// For the engine's own use.
   [[nodiscard]] const auditing::StatisticsData& data() const noexcept { return *data_; }
 

@@ -40,10 +40,20 @@ TEST_CASE_FIXTURE(Shell, "audit: a report that cannot be written fails before an
   }
 }
 
-TEST_CASE_FIXTURE(Shell, "schema: prints a JSON schema") {
-  const Outcome outcome = ember("schema");
-  CHECK(outcome.status == 0);
-  CHECK(nlohmann::json::parse(outcome.out)["$schema"] == "https://json-schema.org/draft/2020-12/schema");
+TEST_CASE_FIXTURE(Shell, "schema: prints the JSON schema of an audit, or of another document") {
+  const auto id = [&](const std::string& document) {
+    const Outcome outcome = ember("schema" + document);
+    CHECK(outcome.status == 0);
+    const auto schema = nlohmann::json::parse(outcome.out);
+    CHECK(schema["$schema"] == "https://json-schema.org/draft/2020-12/schema");
+    return schema["$id"].get<std::string>();
+  };
+  CHECK(id("") == "urn:ember:schema:audit-1");
+  CHECK(id(" audit") == "urn:ember:schema:audit-1");
+  CHECK(id(" comparison") == "urn:ember:schema:comparison-1");
+  const Outcome unknown = ember("schema other");
+  CHECK(unknown.status == 2);
+  CHECK(contains(unknown.err, "other"));
 }
 
 TEST_CASE_FIXTURE(Shell, "audit: the text has the terminal's width, and colours where they are wanted") {

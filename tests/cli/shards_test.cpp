@@ -99,6 +99,23 @@ TEST_CASE_FIXTURE(Shards, "merge: by and by, and with the gates of an audit") {
   CHECK(ember("merge all.stats").out == audit("digits_mlp_high_lr", "--no-explain").out);
 }
 
+TEST_CASE_FIXTURE(Shards, "merge: with the model and its data, causes are those of one run") {
+  const std::string model = "--model " + kModels + "digits_cnn_dead_bias.onnx ";
+  const std::string scaled = "--scale 0.5 ";
+  for (int index = 1; index <= 3; ++index) shard("digits_cnn_dead_bias", index, 3, scaled);
+  const std::string merge = "merge 3.stats 1.stats 2.stats ";
+  const Outcome explained = ember(merge + model + kDigits + scaled);
+  CHECK_MESSAGE(explained.out == audit("digits_cnn_dead_bias", scaled).out, explained.err);
+  CHECK(contains(explained.out, "bias_dominated"));
+  CHECK(contains(ember(merge).out, "causes, which were not sought"));
+  CHECK_FALSE(contains(explained.out, "not sought"));
+  refuse(merge + model + kDigits, "preprocessed in another way");
+  refuse(merge + model + "--data " + kModels + "digits_heldout.npz " + scaled, "other data");
+  refuse(merge + "--model " + kModels + "digits_cnn.onnx " + kDigits + scaled, "another model");
+  refuse(merge + model, "--data");
+  refuse(merge + kDigits, "--model");
+}
+
 TEST_CASE_FIXTURE(Shards, "merge: what does not make one whole is refused, never a wrong total") {
   for (int index = 1; index <= 3; ++index) shard("digits_mlp", index, 3);
   refuse("merge 1.stats 3.stats", "samples 448 to 897 of 1347 are missing");

@@ -6,6 +6,7 @@ TOOLS_DIR is what tests/report/fetch filled. Exits 77 (skipped) without Chromium
 report of MobileNetV2 is opened as well. With EMBER_SCREENSHOTS=FOLDER pictures of the pages are left there.
 """
 
+import base64
 import json
 import os
 import pathlib
@@ -111,7 +112,8 @@ class Browser:
     def picture(self, name):
         folder = os.environ.get("EMBER_SCREENSHOTS")
         if folder:
-            self.driver.save_screenshot(str(pathlib.Path(folder) / name))
+            shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
+            (pathlib.Path(folder) / name).write_bytes(base64.b64decode(shot["data"]))
 
 
 def percents(texts):
@@ -259,6 +261,28 @@ def check_drawing(browser, report):
     assert browser.run("return document.querySelector('.map canvas').toDataURL()") != before
 
 
+def check_discovery(browser, report):
+    """The curve, the sentences and the table below it, which opens by keyboard."""
+    from selenium.webdriver.common.keys import Keys
+    discovery = report["discovery"]
+    curve = discovery["curve"]
+    heights = browser.run("return [...document.querySelectorAll('#discovery circle')].map(c => c.cy.baseVal.value)")
+    assert len(heights) == len(curve) and heights == sorted(heights, reverse=True), heights
+    for (a, y), (b, z) in zip(zip(curve, heights), zip(curve[1:], heights[1:])):
+        assert (a["fired"] == b["fired"]) == (y == z), (a, b)
+    label = browser.one("#discovery svg").get_attribute("aria-label")
+    assert f"{curve[0]['fired']:,} of {discovery['channels']:,} channels" in label, label
+    assert f"{discovery['fired']:,} of {discovery['channels']:,} channels fired" in browser.text("#discovery .intro")
+    table = browser.one("#discovery table")
+    assert not table.is_displayed()
+    browser.run("document.querySelector('#discovery summary').focus()")
+    browser.press(Keys.ENTER)
+    wait("the table of the curve", table.is_displayed)
+    rows = browser.run("return [...document.querySelectorAll('#discovery tbody tr')].map(r => [...r.children].map(c => Number(c.textContent.replaceAll(',', ''))))")
+    assert [row[:2] for row in rows] == [[point["trials"], point["fired"]] for point in curve], rows
+    assert sum(row[2] for row in rows) == discovery["fired"]
+
+
 def check_accessible(browser, tools):
     """axe-core's rules for WCAG 2.1 A and AA, contrast among them."""
     scripts = list(tools.glob("venv/lib/python*/site-packages/axe_core_python/axe.min.js"))
@@ -327,6 +351,7 @@ def check_all(ember, source, tools, folder, browser):
     browser.require_fit()
     check_accessible(browser, tools)
     check_drawing(browser, dying_report)
+    check_discovery(browser, dying_report)
     use_table(browser, dying_report)
     use_keyboard(browser, dying_report)
     browser.require_clean()

@@ -183,3 +183,30 @@ TEST_CASE("what is wrong with a whole layer comes first, and causes have a table
   CHECK(causes[1][0] == 2);
   CHECK(causes[1][1] == "bias_dominated");
 }
+
+TEST_CASE("the discovery curve is drawn, told and tabled without the script") {
+  AuditReport report = sample_report();
+  CHECK_FALSE(contains(to_html(report), R"(id="discovery")"));
+  report.discovery = {.trials = 2000,
+                      .channels = 1500,
+                      .fired = 1300,
+                      .fired_once = 4,
+                      .expected_next = 0.002,
+                      .still_to_wake = 6,
+                      .curve = {{1, 0}, {10, 750}, {1000, 1250}, {2000, 1300}}};
+  const std::string body = body_of(to_html(report));
+  CHECK(contains(body, R"(<a href="#discovery">Enough data?</a>)"));
+  CHECK(contains(body, "1,300 of 1,500 channels fired; 50 of them for the first time after 1,000 samples."));
+  CHECK(contains(body, "at least 6 more would wake"));
+  CHECK(contains(body, R"(from 0 of 1,500 channels after the first sample to 1,300 after 2,000 samples.)"));
+  CHECK(times(body, "<circle class=\"point\"") == 4);
+  // Half of all channels is half the way up, and the first sample stands where the axis begins.
+  CHECK(contains(body, R"(points="50.0,182.0 )"));
+  CHECK(contains(body, ",100.0 "));
+  CHECK(contains(body, ">1,000</text>"));
+  CHECK(contains(body, R"(<td class="number">1,250</td><td class="number">500</td>)"));
+  report.discovery.by_group = true;
+  CHECK(contains(to_html(report), "Channels that had fired after so many groups"));
+  report.discovery = {.trials = 1, .channels = 1, .curve = {{1, 0}}};  // one sample, which fired nothing
+  CHECK(contains(to_html(report), R"(points="50.0,182.0")"));
+}

@@ -5,6 +5,7 @@ schemas.py EMBER SOURCE_DIR TOOLS_DIR
 TOOLS_DIR is what tests/report/fetch filled. Exits 77 (skipped) when it is not there.
 """
 
+import copy
 import json
 import pathlib
 import subprocess
@@ -50,20 +51,19 @@ def undescribed(schema, part, value, path):
     return found
 
 
-def check_json(ember, folder):
+def check_json(ember, document, report, spoilers):
+    """A report against its published schema, which describes all of it, and refuses what is spoilt."""
     import jsonschema
-    schema = json.loads(subprocess.run([ember, "schema"], capture_output=True, text=True, check=True).stdout)
+    schema = json.loads(subprocess.run([ember, "schema", document], capture_output=True, text=True, check=True).stdout)
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
-    report = json.loads((folder / "r.json").read_text())
     validator.validate(report)
     missing = sorted(set(undescribed(schema, schema, report, "")))
-    assert not missing, f"keys that 'ember schema' does not describe: {missing}"
-    for spoil in (lambda r: r.pop("samples"), lambda r: r["layers"][0]["channels"][0].update(verdict="dead"),
-                  lambda r: r.update(schema="ember-audit-0"), lambda r: r["summary"].update(silent=-1)):
-        spoilt = json.loads((folder / "r.json").read_text())
+    assert not missing, f"keys that 'ember schema {document}' does not describe: {missing}"
+    for spoil in spoilers:
+        spoilt = copy.deepcopy(report)
         spoil(spoilt)
-        assert not validator.is_valid(spoilt), "the schema accepts a spoilt report"
+        assert not validator.is_valid(spoilt), f"the schema accepts a spoilt report: {json.dumps(spoilt)[:300]}"
 
 
 def check_checkpoints(ember, models, folder):
@@ -94,20 +94,52 @@ def check_checkpoints(ember, models, folder):
         assert not validator.is_valid(spoilt), "the schema accepts a spoilt report"
 
 
-def sarif_errors(log):
-    """What the SARIF 2.1.0 schema has against a log."""
-    import pydantic
-    from pydantic_sarif.model import StaticAnalysisResultsFormatSarifVersion210JsonSchema as Sarif
-    try:
-        Sarif.model_validate_json(json.dumps(log), strict=True)
-    except pydantic.ValidationError as error:
-        return [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
-    return []
+def check_audit(ember, folder):
+    check_json(ember, "audit", json.loads((folder / "r.json").read_text()), (
+        lambda r: r.pop("samples"), lambda r: r["layers"][0]["channels"][0].update(verdict="dead"),
+        lambda r: r.update(schema="ember-audit-0"), lambda r: r["summary"].update(silent=-1)))
 
 
-def check_sarif(folder, findings):
+def check_comparison(ember, models, folder):
+    """Of the healthy and the dying digits networks; of the latter one layer is another, and the last is gone."""
+    for model, name in (("digits_cnn", "before.json"), ("digits_cnn_dead_bias", "after.json")):
+        audit(ember, models, model, folder)
+        report = json.loads((folder / "r.json").read_text())
+        if name == "after.json":
+            del report["layers"][-1]
+            first = report["layers"][0]
+            first.update(node="another", op="Elu", fingerprint="another")
+            for channel in first["channels"]:
+                channel.update(fingerprint=f"another {channel['index']}", verdict="silent", rate_bound=0.1)
+        (folder / name).write_text(json.dumps(report))
+    done = subprocess.run([ember, "compare", "before.json", "after.json", "--json"], cwd=folder, capture_output=True,
+                          text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    comparison = json.loads(done.stdout)
+    assert comparison["layers"] and comparison["layers_added"] and comparison["layers_removed"], "a poor example"
+    changed = next(layer for layer in comparison["layers"] if layer["changes"])["after_node"]
+    change = lambda c: next(layer for layer in c["layers"] if layer["after_node"] == changed)["changes"][0]
+    check_json(ember, "comparison", comparison, (
+        lambda c: c.pop("after"), lambda c: c["before"].pop("samples"), lambda c: c["summary"].pop("recovered"),
+        lambda c: change(c).update(after="dead"), lambda c: change(c).update(change="better"),
+        lambda c: change(c).pop("after_index"), lambda c: c.update(schema="ember-audit-1")))
+    print(f"comparison: valid, {sum(comparison['summary'].values())} changes")
+
+
+def sarif_validator(tools):
+    import jsonschema
+    schema = json.loads((tools / "sarif-schema-2.1.0.json").read_text())
+    assert "sarif-schema-2.1.0" in schema["$id"], schema["$id"]
+    jsonschema.Draft7Validator.check_schema(schema)
+    formats = jsonschema.Draft7Validator.FORMAT_CHECKER
+    assert {"uri", "uri-reference", "date-time"} <= set(formats.checkers), "formats would not be looked at"
+    return jsonschema.Draft7Validator(schema, format_checker=formats)
+
+
+def check_sarif(tools, folder, findings):
+    validator = sarif_validator(tools)
     log = json.loads((folder / "r.sarif").read_text())
-    assert sarif_errors(log) == []
+    validator.validate(log)
     run = log["runs"][0]
     assert len(run["results"]) == findings, f"{len(run['results'])} results"
     rules = run["tool"]["driver"]["rules"]
@@ -119,10 +151,11 @@ def check_sarif(folder, findings):
     for spoil in (lambda l: l.update(version="2.0.0"), lambda l: l.update(mood="good"), lambda l: l.pop("runs"),
                   lambda l: l["runs"][0]["tool"]["driver"].pop("name"),
                   lambda l: l["runs"][0]["invocations"][0].update(executionSuccessful="yes"),
-                  lambda l: l["runs"][0]["invocations"][0].pop("executionSuccessful")):
-        spoilt = json.loads((folder / "r.sarif").read_text())
+                  lambda l: l["runs"][0]["invocations"][0].pop("executionSuccessful"),
+                  lambda l: l["runs"][0]["tool"]["driver"].update(informationUri="not a uri")):
+        spoilt = copy.deepcopy(log)
         spoil(spoilt)
-        assert sarif_errors(spoilt), "the schema accepts a spoilt log"
+        assert not validator.is_valid(spoilt), "the schema accepts a spoilt log"
 
 
 def check_junit(tools, folder, failures):
@@ -138,7 +171,7 @@ def check_junit(tools, folder, failures):
 def main():
     ember, source, tools = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
     python = tools / "venv" / "bin" / "python"
-    if not python.exists() or not (tools / "junit-jenkins.xsd").exists():
+    if not all(file.exists() for file in (python, tools / "junit-jenkins.xsd", tools / "sarif-schema-2.1.0.json")):
         skip("no schemas")
     if sys.prefix != str(tools / "venv"):
         sys.exit(subprocess.run([str(python), *sys.argv], check=False).returncode)
@@ -150,11 +183,12 @@ def main():
             findings = sum(l["summary"]["healthy"] < l["summary"]["channels"] for l in report["layers"])
             failures = sum(l["summary"]["silent"] + l["summary"].get("proved_dead", 0) > 0 for l in report["layers"])
             assert (failures > 0) == (status == 1), model
-            check_json(ember, folder)
+            check_audit(ember, folder)
             check_junit(tools, folder, failures)
-            check_sarif(folder, findings)
+            check_sarif(tools, folder, findings)
             assert report["gradient"]["labelled"] == report["samples"]
             print(f"{model}: JSON, SARIF ({findings} results) and JUnit ({failures} failures) are valid")
+        check_comparison(ember, source / "models", folder)
         check_checkpoints(ember, source / "models", folder)
         print("checkpoints: JSON is valid")
 

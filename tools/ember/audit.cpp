@@ -224,11 +224,7 @@ void add_audit(CLI::App& app, Context& context) {
       ->option_text("N");
   verb->add_flag("--explain,!--no-explain", self->options.explain,
                  "seek the cause of each unhealthy channel by running counterfactuals (default: yes)");
-  verb->add_option(
-          "--explain-samples", self->options.explain_samples,
-          "how many samples each counterfactual is run on (default: 16 to 256, by the cost of the network)")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40))
-      ->option_text("N");
+  add_explain_samples(*verb, self->options.explain_samples);
   CLI::Option* domain =
       verb->add_option("--domain", self->domain,
                        "prove channels dead, or find inputs that fire them, among inputs between the arrays "

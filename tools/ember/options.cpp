@@ -44,6 +44,14 @@ void add_data(CLI::App& verb, std::string& data, std::string& preprocess) {
       ->option_text("FILE");
 }
 
+void add_explain_samples(CLI::App& verb, std::int64_t& samples) {
+  verb.add_option(
+          "--explain-samples", samples,
+          "how many samples each counterfactual is run on (default: 16 to 256, by the cost of the network)")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40))
+      ->option_text("N");
+}
+
 namespace {
 
 /// "1x3x640x640".

@@ -20,6 +20,7 @@ void add_threads(CLI::App& verb, int& threads);
 void add_batch(CLI::App& verb, std::int64_t& batch);
 void add_samples(CLI::App& verb, std::int64_t& samples);
 void add_data(CLI::App& verb, std::string& data, std::string& preprocess);
+void add_explain_samples(CLI::App& verb, std::int64_t& samples);
 /// `--shape [NAME=]1x3x640x640`: extents for inputs that leave them open.
 class ShapeOption {
  public:
