@@ -17,7 +17,8 @@
 #include "support/graph_builder.hpp"
 #include "support/random_tensor.hpp"
 
-// Attention written out in several ways runs as one step and means what its nodes mean.
+// Attention written out in several ways, and products with what follows them, run as one step and mean what
+// their nodes mean.
 
 using namespace ember;
 using test::GraphBuilder;
@@ -120,19 +121,15 @@ Tensor run(const std::shared_ptr<const plan::Plan>& plan, const graph::Graph& gr
   return Tensor(execution.output(0));
 }
 
-void check(const Form& form) {
-  CAPTURE(form.rows);
-  CAPTURE(form.keys);
-  CAPTURE(form.depth);
-  CAPTURE(static_cast<int>(form.mask));
-  const GraphBuilder b = attention(form);
+/// One step on every instruction set, right, and the same with one worker and two.
+void check_single_step(const GraphBuilder& b, const std::string& implementation) {
   const auto inputs = inputs_of(b.graph());
   const Tensor expected = ops::interpret(b.graph(), inputs)[0];
   for (const simd::Isa isa : simd::available_isas()) {
     CAPTURE(simd::to_string(isa));
     const auto plan = compile(b.graph(), isa);
     REQUIRE(plan->steps.size() == 1);
-    CHECK(plan->steps[0].implementation == "attention_by_rows");
+    CHECK(plan->steps[0].implementation == implementation);
     CHECK(plan->fully_static);
     SerialParallel serial;
     TwoWorkers two;
@@ -141,6 +138,14 @@ void check(const Form& form) {
     const Tensor shared = run(plan, b.graph(), inputs, two);
     CHECK(std::memcmp(alone.raw(), shared.raw(), alone.bytes()) == 0);
   }
+}
+
+void check(const Form& form) {
+  CAPTURE(form.rows);
+  CAPTURE(form.keys);
+  CAPTURE(form.depth);
+  CAPTURE(static_cast<int>(form.mask));
+  check_single_step(attention(form), "attention_by_rows");
 }
 
 }  // namespace
@@ -210,4 +215,25 @@ TEST_CASE("attention: what only looks like it is left alone") {
   CHECK(attentions(built(2, 2, false)) == 0);
   CHECK(attentions(built(3, 1, false)) == 0);
   CHECK(attentions(built(3, 2, true)) == 0);
+}
+
+TEST_CASE("a product with bias, Gelu and residual is one step") {
+  for (const std::int64_t rows : {1, 2, 5, 13, 40}) {
+    for (const std::int64_t columns : {1, 17, 64, 100}) {
+      for (const std::int64_t depth : {3, 200}) {
+        CAPTURE(rows);
+        CAPTURE(columns);
+        CAPTURE(depth);
+        GraphBuilder b(20);
+        const auto x = b.input("x", DataType::Float32, {2, rows, depth});
+        const auto shortcut = b.input("shortcut", DataType::Float32, {2, rows, columns});
+        const auto w = b.constant("w", test::random_tensor({depth, columns}, 5, -0.25, 0.25));
+        auto y = b.op("MatMul", "product", {x, w});
+        y = b.op("Add", "biased", {y, b.constant("b", test::random_tensor({columns}, 6))});
+        y = b.op("Gelu", "gelu", {y});
+        b.output(b.op("Add", "y", {shortcut, y}));
+        check_single_step(b, "gemm_packed");
+      }
+    }
+  }
 }
