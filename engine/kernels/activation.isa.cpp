@@ -7,8 +7,7 @@ namespace ember::kernels::EMBER_ISA_NAMESPACE {
 namespace {
 
 template <ActivationKind kKind>
-void contiguous(const float* x, float* y, std::int64_t n, const ActivationConstants& in_memory) {
-  const ActivationConstants c = in_memory;
+EMBER_INLINE void one_row(const float* x, float* y, std::int64_t n, const ActivationConstants& c) {
   std::int64_t i = 0;
   for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
     // Two at once: the polynomials are one long chain each.
@@ -24,29 +23,45 @@ void contiguous(const float* x, float* y, std::int64_t n, const ActivationConsta
   }
 }
 
-void contiguous(const Activation& a, const float* x, float* y, std::int64_t n) {
+/// Rows of a matrix; a single one is how contiguous floats come.
+struct Rows {
+  const float* x;
+  float* y;
+  std::int64_t count, width, x_stride, y_stride;
+};
+
+template <ActivationKind kKind>
+void on_rows(const Rows& rows, const ActivationConstants& in_memory) {
+  const ActivationConstants c = in_memory;
+  const float* x = rows.x;
+  float* y = rows.y;
+  for (std::int64_t row = 0; row < rows.count; ++row, x += rows.x_stride, y += rows.y_stride)
+    one_row<kKind>(x, y, rows.width, c);
+}
+
+void on_rows(const Activation& a, const Rows& rows) {
   using enum ActivationKind;
   const ActivationConstants c = constants(a);
   switch (a.kind) {
-    case None: contiguous<None>(x, y, n, c); break;
-    case Relu: contiguous<Relu>(x, y, n, c); break;
+    case None: on_rows<None>(rows, c); break;
+    case Relu: on_rows<Relu>(rows, c); break;
     case LeakyRelu:
-    case PRelu: contiguous<LeakyRelu>(x, y, n, c); break;
-    case Elu: contiguous<Elu>(x, y, n, c); break;
-    case Selu: contiguous<Selu>(x, y, n, c); break;
-    case Celu: contiguous<Celu>(x, y, n, c); break;
-    case ThresholdedRelu: contiguous<ThresholdedRelu>(x, y, n, c); break;
-    case Gelu: contiguous<Gelu>(x, y, n, c); break;
-    case GeluTanh: contiguous<GeluTanh>(x, y, n, c); break;
-    case Sigmoid: contiguous<Sigmoid>(x, y, n, c); break;
-    case HardSigmoid: contiguous<HardSigmoid>(x, y, n, c); break;
-    case HardSwish: contiguous<HardSwish>(x, y, n, c); break;
-    case Silu: contiguous<Silu>(x, y, n, c); break;
-    case Mish: contiguous<Mish>(x, y, n, c); break;
-    case Softplus: contiguous<Softplus>(x, y, n, c); break;
-    case Softsign: contiguous<Softsign>(x, y, n, c); break;
-    case Tanh: contiguous<Tanh>(x, y, n, c); break;
-    case Clip: contiguous<Clip>(x, y, n, c); break;
+    case PRelu: on_rows<LeakyRelu>(rows, c); break;
+    case Elu: on_rows<Elu>(rows, c); break;
+    case Selu: on_rows<Selu>(rows, c); break;
+    case Celu: on_rows<Celu>(rows, c); break;
+    case ThresholdedRelu: on_rows<ThresholdedRelu>(rows, c); break;
+    case Gelu: on_rows<Gelu>(rows, c); break;
+    case GeluTanh: on_rows<GeluTanh>(rows, c); break;
+    case Sigmoid: on_rows<Sigmoid>(rows, c); break;
+    case HardSigmoid: on_rows<HardSigmoid>(rows, c); break;
+    case HardSwish: on_rows<HardSwish>(rows, c); break;
+    case Silu: on_rows<Silu>(rows, c); break;
+    case Mish: on_rows<Mish>(rows, c); break;
+    case Softplus: on_rows<Softplus>(rows, c); break;
+    case Softsign: on_rows<Softsign>(rows, c); break;
+    case Tanh: on_rows<Tanh>(rows, c); break;
+    case Clip: on_rows<Clip>(rows, c); break;
   }
 }
 
@@ -69,7 +84,7 @@ void sloped_row(const float* slopes, const float* x, float* y, std::int64_t widt
 void apply_channel(const Activation& a, const float* x, float* y, std::int64_t n, std::int64_t channel) {
   Activation of_channel = a;
   if (a.kind == ActivationKind::PRelu) of_channel.alpha = a.slopes[a.slope_count == 1 ? 0 : channel];
-  contiguous(of_channel, x, y, n);
+  on_rows(of_channel, {x, y, 1, n, n, n});
 }
 
 void apply_rows(const Activation& a, const float* x, float* y, std::int64_t rows, std::int64_t width,
@@ -79,10 +94,14 @@ void apply_rows(const Activation& a, const float* x, float* y, std::int64_t rows
     apply_channel(a, x, y, rows * width, 0);
     return;
   }
-  for (std::int64_t row = 0; row < rows; ++row) {
-    if (sloped) sloped_row(a.slopes + first_channel, x + row * x_stride, y + row * y_stride, width);
-    else apply_channel(a, x + row * x_stride, y + row * y_stride, width, 0);
+  if (!sloped) {
+    Activation same = a;
+    if (a.kind == ActivationKind::PRelu) same.alpha = a.slopes[0];
+    on_rows(same, {x, y, rows, width, x_stride, y_stride});
+    return;
   }
+  for (std::int64_t row = 0; row < rows; ++row)
+    sloped_row(a.slopes + first_channel, x + row * x_stride, y + row * y_stride, width);
 }
 
 extern const ActivationKernels kActivation;

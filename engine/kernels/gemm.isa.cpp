@@ -1,7 +1,10 @@
 #include "kernels/gemm.hpp"
 
+#include "kernels/few_rows.hpp"
 #include "kernels/register_tile.hpp"
 #include "kernels/square_transpose.hpp"
+#include "kernels/vector_loop.hpp"
+#include "simd/lanes.hpp"
 
 namespace ember::kernels::EMBER_ISA_NAMESPACE {
 
@@ -28,40 +31,56 @@ void aim_columns(const GemmJob& job, std::int64_t tile, TileWork& w) {
   w.bias = job.epilogue.bias == nullptr ? nullptr : job.epilogue.bias + column;
 }
 
-/// One tile that sticks out of c on the right: computed beside it and copied.
-void run_ragged(const GemmJob& job, TileWork w, std::int64_t row, std::int64_t rows, std::int64_t tile) {
-  float out[kTileRows * kTileColumns] = {};
-  float residual[kTileRows * kTileColumns] = {};
-  const std::int64_t column = tile * kTileColumns;
-  const std::int64_t columns = job.n - column;
-  if (job.epilogue.residual != nullptr) {
-    for (std::int64_t r = 0; r < rows; ++r) {
-      for (std::int64_t i = 0; i < columns; ++i)
-        residual[r * kTileColumns + i] = job.epilogue.residual[(row + r) * job.c_row + column + i];
+void aim_rows(const GemmJob& job, std::int64_t row, std::int64_t tile, TileWork& w) {
+  const std::int64_t at = row * job.c_row + tile * kTileColumns;
+  w.a = job.a + row * job.a_row;
+  w.c = job.c + at;
+  w.residual = job.epilogue.residual == nullptr ? nullptr : job.epilogue.residual + at;
+}
+
+/// Fetches what a tile writes, and the residual it reads, while it is being summed.
+EMBER_INLINE void fetch_result(const TileWork& w, std::int64_t rows) {
+  constexpr std::int64_t kLine = 16;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t i = 0; i < kTileColumns; i += kLine) {
+      __builtin_prefetch(w.c + r * w.c_row + i, 1);
+      if (w.residual != nullptr) __builtin_prefetch(w.residual + r * w.c_row + i);
     }
+  }
+}
+
+/// Copies `columns` columns of rows that lie from_row and to_row apart.
+void copy_rows(const float* from, std::int64_t from_row, float* to, std::int64_t to_row, std::int64_t rows,
+               std::int64_t columns) {
+  for (std::int64_t r = 0; r < rows; ++r, from += from_row, to += to_row) {
+    std::int64_t i = 0;
+    for (; i + kLanes <= columns; i += kLanes) store(to + i, load(from + i));
+    if (i < columns) store_partial(to + i, load_partial(from + i, columns - i), columns - i);
+  }
+}
+
+/// Runs `product` on `rows` rows and `width` columns of c from the one that w.c points at, of which `columns`
+/// exist: beside c, and copied.
+template <std::int64_t kFloats, class Product>
+EMBER_INLINE void run_beside(TileWork w, std::int64_t rows, std::int64_t width, std::int64_t columns,
+                             Product&& product) {
+  float out[kFloats];
+  float residual[kFloats];
+  float* c = w.c;
+  const std::int64_t c_row = w.c_row;
+  if (w.residual != nullptr) {
+    for (std::int64_t i = 0; i < rows * width; ++i) residual[i] = 0.0F;
+    copy_rows(w.residual, c_row, residual, width, rows, columns);
     w.residual = residual;
   }
-  if (job.resume) {
-    for (std::int64_t r = 0; r < rows; ++r) {
-      for (std::int64_t i = 0; i < columns; ++i)
-        out[r * kTileColumns + i] = job.c[(row + r) * job.c_row + column + i];
-    }
+  if (w.resume) {
+    for (std::int64_t i = 0; i < rows * width; ++i) out[i] = 0.0F;
+    copy_rows(c, c_row, out, width, rows, columns);
   }
-  w.a = job.a + row * job.a_row;
-  w.b = job.b + column * job.k;
   w.c = out;
-  w.c_row = kTileColumns;
-  if (job.steps != nullptr) {
-    w.depth = job.step_count;
-    few_rows(w, rows, 1, 0, job.steps);
-  } else {
-    w.depth = job.k;
-    register_tile(rows, vectors_for(columns))(w);
-  }
-  for (std::int64_t r = 0; r < rows; ++r) {
-    float* to = job.c + (row + r) * job.c_row + column;
-    for (std::int64_t i = 0; i < columns; ++i) to[i] = out[r * kTileColumns + i];
-  }
+  w.c_row = width;
+  product(w);
+  copy_rows(out, width, c, c_row, rows, columns);
 }
 
 /// Calls f(first row, rows) for row tiles of as equal a height as possible.
@@ -87,10 +106,9 @@ void run_rows(const GemmJob& job, std::int64_t row_begin, std::int64_t row_end, 
       aim_columns(job, tile, w);
       w.b = job.b + (tile * job.k + k) * kTileColumns;
       for_each_row_tile(row_begin, row_end, [&](std::int64_t row, std::int64_t rows) {
-        const std::int64_t at = row * job.c_row + tile * kTileColumns;
-        w.a = job.a + row * job.a_row + k;
-        w.c = job.c + at;
-        w.residual = job.epilogue.residual == nullptr ? nullptr : job.epilogue.residual + at;
+        aim_rows(job, row, tile, w);
+        w.a += k;
+        fetch_result(w, rows);
         register_tile(rows, kTileVectors)(w);
       });
     }
@@ -98,8 +116,15 @@ void run_rows(const GemmJob& job, std::int64_t row_begin, std::int64_t row_end, 
   if (whole < tile_end) {
     w = work_of(job);
     aim_columns(job, whole, w);
-    for_each_row_tile(row_begin, row_end,
-                      [&](std::int64_t row, std::int64_t rows) { run_ragged(job, w, row, rows, whole); });
+    w.b = job.b + whole * kTileColumns * job.k;
+    w.depth = job.k;
+    const std::int64_t columns = job.n - whole * kTileColumns;
+    for_each_row_tile(row_begin, row_end, [&](std::int64_t row, std::int64_t rows) {
+      aim_rows(job, row, whole, w);
+      run_beside<kTileRows * kTileColumns>(w, rows, kTileColumns, columns, [&](const TileWork& beside) {
+        register_tile(rows, vectors_for(columns))(beside);
+      });
+    });
   }
 }
 
@@ -107,26 +132,26 @@ void run_rows(const GemmJob& job, std::int64_t row_begin, std::int64_t row_end, 
 /// pair of rows after the other.
 void run_few_rows(const GemmJob& job, std::int64_t row_begin, std::int64_t row_end, std::int64_t tile_begin,
                   std::int64_t tile_end) {
+  constexpr std::int64_t kFloats = 2 * few_rows_tiles(2) * kTileColumns;
+  static_assert(kFloats >= few_rows_tiles(1) * kTileColumns);
   TileWork w = work_of(job);
-  const std::int64_t whole = smaller(tile_end, job.n / kTileColumns);
-  const std::int64_t wide = few_rows_tiles(smaller(2, row_end - row_begin));
+  const std::int64_t together = few_rows_tiles(smaller(2, row_end - row_begin));
   w.depth = job.steps == nullptr ? job.k : job.step_count;
-  for (std::int64_t tile = tile_begin; tile < whole; tile += wide) {
+  for (std::int64_t tile = tile_begin; tile < tile_end; tile += together) {
     aim_columns(job, tile, w);
     w.b = job.b + tile * job.k * kTileColumns;
+    const std::int64_t tiles = smaller(together, tile_end - tile);
+    const std::int64_t width = tiles * kTileColumns;
+    const std::int64_t columns = smaller(width, job.n - tile * kTileColumns);
     for (std::int64_t row = row_begin; row < row_end; row += 2) {
-      const std::int64_t at = row * job.c_row + tile * kTileColumns;
-      w.a = job.a + row * job.a_row;
-      w.c = job.c + at;
-      w.residual = job.epilogue.residual == nullptr ? nullptr : job.epilogue.residual + at;
-      few_rows(w, smaller(2, row_end - row), smaller(wide, whole - tile), job.k * kTileColumns, job.steps);
+      aim_rows(job, row, tile, w);
+      const std::int64_t rows = smaller(2, row_end - row);
+      const auto product = [&](const TileWork& work) {
+        few_rows(work, rows, tiles, job.k * kTileColumns, job.steps, columns);
+      };
+      if (columns == width) product(w);
+      else run_beside<kFloats>(w, rows, width, columns, product);
     }
-  }
-  if (whole < tile_end) {
-    w = work_of(job);
-    aim_columns(job, whole, w);
-    for (std::int64_t row = row_begin; row < row_end; row += 2)
-      run_ragged(job, w, row, smaller(2, row_end - row), whole);
   }
 }
 
@@ -140,49 +165,97 @@ void run(const GemmJob& job, std::int64_t row_begin, std::int64_t row_end, std::
 /// Steps at which any row is not zero.
 std::int64_t count_nonzero(const float* a, std::int64_t rows, std::int64_t a_row, std::int64_t k) {
   const Vec zero = broadcast(0.0F);
-  std::int64_t zeros = 0;
-  for (std::int64_t i = 0; i < k; i += kLanes) {
-    const std::int64_t n = smaller(kLanes, k - i);
-    Mask all = load_partial(a + i, n) == zero;
-    for (std::int64_t r = 1; r < rows; ++r) all = all & (load_partial(a + r * a_row + i, n) == zero);
-    // Lanes beyond the end read as zeros.
-    zeros += static_cast<std::int64_t>(horizontal_sum(select(all, broadcast(1.0F), zero))) - (kLanes - n);
+  const Vec one = broadcast(1.0F);
+  const auto zeros_at = [&](std::int64_t i, std::int64_t n) {
+    Mask all = get(a + i, n) == zero;
+    for (std::int64_t r = 1; r < rows; ++r) all = all & (get(a + r * a_row + i, n) == zero);
+    return select(all, one, zero);
+  };
+  // Counts per lane are small whole numbers, exact in float.
+  Vec zeros = zero;
+  std::int64_t i = 0;
+  for (; i + kLanes <= k; i += kLanes) zeros = zeros + zeros_at(i, kLanes);
+  std::int64_t beyond = 0;
+  if (i < k) {
+    zeros = zeros + zeros_at(i, k - i);
+    beyond = kLanes - (k - i);  // lanes beyond the end read as zeros
   }
-  return k - zeros;
+  return k - (static_cast<std::int64_t>(sum_lanes(zeros)) - beyond);
+}
+
+/// Appends the steps from `first` to first + n - 1, n at most kLanes, that count.
+EMBER_INLINE std::int64_t list_steps(const float* a, std::int64_t rows, std::int64_t a_row,
+                                     std::int64_t first, std::int64_t n, std::int32_t* steps) {
+#if defined(EMBER_ISA_AVX512)
+  __mmask16 any = 0;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const __m512 x = get(a + r * a_row + first, n);
+    any = static_cast<__mmask16>(any | _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_NEQ_UQ));
+  }
+  const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i at = _mm512_add_epi32(lane, _mm512_set1_epi32(static_cast<int>(first)));
+  // A whole vector: what is beyond the count is overwritten, or padding.
+  _mm512_storeu_si512(steps, _mm512_maskz_compress_epi32(any, at));
+  return __builtin_popcount(any);
+#else
+  std::int64_t count = 0;
+  for (std::int64_t i = first; i < first + n; ++i) {
+    bool any = false;
+    for (std::int64_t r = 0; r < rows; ++r) any |= !(a[r * a_row + i] == 0.0F);
+    steps[count] = static_cast<std::int32_t>(i);
+    count += any ? 1 : 0;
+  }
+  return count;
+#endif
 }
 
 std::int64_t nonzero(const float* a, std::int64_t rows, std::int64_t a_row, std::int64_t k, std::int64_t most,
                      std::int32_t* steps) {
   if (count_nonzero(a, rows, a_row, k) > most) return -1;
   std::int64_t count = 0;
-  for (std::int64_t i = 0; i < k; ++i) {
-    bool any = false;
-    for (std::int64_t r = 0; r < rows; ++r) any |= !(a[r * a_row + i] == 0.0F);
-    steps[count] = static_cast<std::int32_t>(i);
-    count += any ? 1 : 0;
-  }
+  for (std::int64_t i = 0; i < k; i += kLanes)
+    count += list_steps(a, rows, a_row, i, smaller(kLanes, k - i), steps + count);
   // Whoever looks ahead sees the last one again.
   const std::int32_t last = count == 0 ? 0 : steps[count - 1];
   for (std::int64_t i = 0; i < GemmKernels::kStepPadding; ++i) steps[count + i] = last;
   return count;
 }
 
+/// Columns [column, column + columns) of a k × n matrix as one tile.
+void pack_tile(const PackSource& source, std::int64_t k, std::int64_t column, std::int64_t columns,
+               float* to) {
+  constexpr std::int64_t width = kTileColumns;
+  const Vec scale = broadcast(source.scale);
+  const float* from = source.b + column * source.column_step;
+  if (source.column_step == 1) {
+    for (std::int64_t row = 0; row < k; ++row, to += width, from += source.row_step) {
+      for (std::int64_t i = 0; i < width; i += kLanes) {
+        const std::int64_t lanes = larger(0, smaller(kLanes, columns - i));
+        store(to + i, scale * get(from + i, lanes));
+      }
+    }
+    return;
+  }
+  if (source.row_step == 1) {
+    for (std::int64_t row = 0; row < k && columns < width; ++row) {
+      for (std::int64_t i = columns; i < width; ++i) to[row * width + i] = 0.0F;
+    }
+    transpose_matrix(from, source.column_step, columns, k, to, width);
+    if (source.scale == 1.0F) return;
+    for (std::int64_t i = 0; i < k * width; i += kLanes) store(to + i, scale * load(to + i));
+    return;
+  }
+  for (std::int64_t row = 0; row < k; ++row, to += width, from += source.row_step) {
+    for (std::int64_t i = 0; i < width; ++i)
+      to[i] = i < columns ? source.scale * from[i * source.column_step] : 0.0F;
+  }
+}
+
 void pack(const PackSource& source, std::int64_t k, std::int64_t n, float* packed, std::int64_t tile_begin,
           std::int64_t tile_end) {
-  const Vec scale = broadcast(source.scale);
   for (std::int64_t tile = tile_begin; tile < tile_end; ++tile) {
     const std::int64_t column = tile * kTileColumns;
-    const std::int64_t columns = smaller(kTileColumns, n - column);
-    const float* from = source.b + column * source.column_step;
-    float* to = packed + column * k;
-    for (std::int64_t row = 0; row < k; ++row, to += kTileColumns, from += source.row_step) {
-      if (columns == kTileColumns && source.column_step == 1) {
-        for (std::int64_t v = 0; v < kTileColumns; v += kLanes) store(to + v, scale * load(from + v));
-        continue;
-      }
-      for (std::int64_t i = 0; i < kTileColumns; ++i)
-        to[i] = i < columns ? source.scale * from[i * source.column_step] : 0.0F;
-    }
+    pack_tile(source, k, column, smaller(kTileColumns, n - column), packed + column * k);
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include "kernels/activation_math.hpp"
 #include "kernels/long_sum.hpp"
+#include "simd/lanes.hpp"
 
 namespace ember::kernels::EMBER_ISA_NAMESPACE {
 

@@ -1,6 +1,7 @@
 #include "kernels/reduce.hpp"
 
 #include "kernels/long_sum.hpp"
+#include "simd/lanes.hpp"
 
 namespace ember::kernels::EMBER_ISA_NAMESPACE {
 
@@ -71,8 +72,8 @@ float reduce_run(const float* x, std::int64_t n) {
       a = combine<kOp>(a, keep_first(load_partial(x + i, rest), rest, start_of(kOp)));
     }
     a = combine<kOp>(a, b);
-    if constexpr (kOp == ReduceOp::Max) return horizontal_max(a);
-    else if constexpr (kOp == ReduceOp::Min) return horizontal_min(a);
+    if constexpr (kOp == ReduceOp::Max) return max_lanes(a);
+    else if constexpr (kOp == ReduceOp::Min) return min_lanes(a);
     else return detail::horizontal(a, [](float p, float q) { return p * q; });
   }
 }

@@ -1,6 +1,5 @@
 #include "kernels/register_tile.hpp"
 
-#include "kernels/gemm.hpp"
 #include "kernels/tile_epilogue.hpp"
 
 namespace ember::kernels::EMBER_ISA_NAMESPACE {
@@ -20,6 +19,19 @@ EMBER_INLINE std::int64_t column_offset(const TileWork& w, std::int64_t vector) 
 
 /// The epilogue on a stored tile that is still in L1.
 void finish_tile(const TileWork& w, const TileEpilogue& epilogue, std::int64_t rows, std::int64_t vectors) {
+  if (w.c_block == kBlock) {
+    // Whole rows at a time, where they are contiguous.
+    const std::int64_t width = vectors * kLanes;
+    if (w.before->kind != ActivationKind::None)
+      apply_rows(*w.before, w.c, w.c, rows, width, w.c_row, w.c_row, w.channel);
+    for (std::int64_t row = 0; row < rows && w.residual != nullptr; ++row) {
+      for (std::int64_t at = row * w.c_row; at < row * w.c_row + width; at += kLanes)
+        store(w.c + at, load(w.c + at) + load(w.residual + at));
+    }
+    if (w.after->kind != ActivationKind::None)
+      apply_rows(*w.after, w.c, w.c, rows, width, w.c_row, w.c_row, w.channel);
+    return;
+  }
   for (std::int64_t v = 0; v < vectors; ++v) {
     const std::int64_t column = column_offset(w, v);
     finish_stored(epilogue, w.c + column, w.residual == nullptr ? nullptr : w.residual + column, rows,
@@ -175,74 +187,6 @@ void tile(const TileWork& w) {
   if (!w.partial && !finish_here) finish_tile(w, epilogue, kRows, kVectors);
 }
 
-template <int kRows, int kTiles, bool kChosen>
-void few(const TileWork& w, std::int64_t b_tile, const std::int32_t* steps) {
-  constexpr int kVectors = kTiles * kTileVectors;
-  Vec sums[kRows][kVectors];
-#pragma GCC unroll 16
-  for (int v = 0; v < kVectors; ++v) {
-    const Vec bias = w.bias != nullptr ? load(w.bias + v * kLanes) : broadcast(0.0F);
-#pragma GCC unroll 2
-    for (int r = 0; r < kRows; ++r)
-      sums[r][v] = w.resume ? load(w.c + r * w.c_row + column_offset(w, v)) : bias;
-  }
-  const float* a = w.a;
-  const float* b = w.b;
-#pragma GCC unroll 1
-  for (std::int64_t i = 0; i < w.depth; ++i) {
-    if constexpr (kChosen) {
-      // Rows of weights far apart are nothing the hardware foresees.
-      const float* ahead = w.b + std::int64_t{steps[i + GemmKernels::kStepPadding]} * kTileColumns;
-#pragma GCC unroll 4
-      for (int t = 0; t < kTiles; ++t) __builtin_prefetch(ahead + t * b_tile);
-      a = w.a + steps[i];
-      b = w.b + std::int64_t{steps[i]} * kTileColumns;
-    }
-#pragma GCC unroll 2
-    for (int r = 0; r < kRows; ++r) {
-      const Vec value = broadcast(a[r * w.a_row]);
-#pragma GCC unroll 16
-      for (int v = 0; v < kVectors; ++v) {
-        const Vec column = load(b + v / kTileVectors * b_tile + v % kTileVectors * kLanes);
-        sums[r][v] = fmadd(value, column, sums[r][v]);
-      }
-    }
-    if constexpr (!kChosen) {
-      ++a;
-      b += kTileColumns;
-    }
-  }
-  const TileEpilogue epilogue(*w.before, *w.after);
-#pragma GCC unroll 2
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 16
-    for (int v = 0; v < kVectors; ++v) {
-      const std::int64_t offset = r * w.c_row + column_offset(w, v);
-      const Vec sum = sums[r][v] + broadcast(0.0F);
-      store(w.c + offset, epilogue.in_registers ? epilogue.apply(sum, residual_at(w, offset)) : sum);
-    }
-  }
-  if (!epilogue.in_registers) finish_tile(w, epilogue, kRows, kVectors);
-}
-
-using FewFunction = void (*)(const TileWork&, std::int64_t, const std::int32_t*);
-
-template <bool kChosen>
-FewFunction few_of(std::int64_t rows, std::int64_t tiles) {
-  const bool one = rows == 1;
-  switch (tiles) {
-    case 1: return one ? few<1, 1, kChosen> : few<2, 1, kChosen>;
-    case 2: return one ? few<1, 2, kChosen> : few<2, 2, kChosen>;
-#if defined(EMBER_ISA_SSE42)
-    case 3: return one ? few<1, 3, kChosen> : nullptr;
-#else
-    case 3: return one ? few<1, 3, kChosen> : few<2, 3, kChosen>;
-#endif
-    case 4: return one ? few<1, 4, kChosen> : nullptr;
-    default: return nullptr;
-  }
-}
-
 /// The most rows of a tile.
 template <int kVectors, TileWalk kWalk>
 inline constexpr int kMostRows =
@@ -273,11 +217,6 @@ TileFunction register_tile(std::int64_t rows, std::int64_t vectors, TileWalk wal
     case TileWalk::Listed: return of_walk<TileWalk::Listed>(rows, vectors);
   }
   return nullptr;
-}
-
-void few_rows(const TileWork& work, std::int64_t rows, std::int64_t tiles, std::int64_t b_tile,
-              const std::int32_t* steps) {
-  (steps == nullptr ? few_of<false>(rows, tiles) : few_of<true>(rows, tiles))(work, b_tile, steps);
 }
 
 }  // namespace ember::kernels::EMBER_ISA_NAMESPACE

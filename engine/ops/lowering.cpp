@@ -14,6 +14,7 @@ void add_softmax_candidates(CandidateMap& map);
 void add_batch_normalization_candidates(CandidateMap& map);
 void add_normalization_candidates(CandidateMap& map);
 void add_matmul_candidates(CandidateMap& map);
+void add_attention_candidates(CandidateMap& map);
 void add_alias_candidates(CandidateMap& map);
 void add_cast_candidates(CandidateMap& map);
 void add_channel_gather_candidates(CandidateMap& map);
@@ -43,6 +44,7 @@ CandidateMap build() {
   add_slice_candidates(map);
   add_conv_candidates(map);
   add_matmul_candidates(map);
+  add_attention_candidates(map);
   add_quantize_candidates(map);
   add_recurrent_candidates(map);
   add_pool_candidates(map);

@@ -94,6 +94,9 @@ class LowerContext : public NodeContext {
                                    ///< type Undefined for inputs left out
   std::vector<const Tensor*> constants;  ///< by input index, nullptr when not constant. Always Plain.
   std::vector<TensorDesc> outputs;       ///< logical shapes and types
+  /// Added to every row of the result before the epilogue: one element per column of the last axis; nullptr:
+  /// none. Only for operators whose FusionSupport says so.
+  const Tensor* bias = nullptr;
   Epilogue epilogue;
   bool watched = false;  ///< values of this plan are shown to probes, which look at signs
 

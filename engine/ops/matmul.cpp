@@ -197,7 +197,7 @@ void add_matmul_operators(OperatorList& list) {
                   .infer = infer_matmul,
                   .reference = reference_matmul,
                   .flops = flops_matmul,
-                  .fuses = {.activation = true, .residual = true}});
+                  .fuses = {.activation = true, .residual = true, .bias = true}});
   list.push_back({.name = "Gemm",
                   .versions = {7, 9, 11, 13},
                   .infer = infer_gemm,

@@ -49,21 +49,27 @@ struct ProductPlan {
 
 class ProductStep final : public Step {
  public:
-  ProductStep(ProductPlan plan, const kernels::GemmKernels& kernels, std::size_t residual)
+  ProductStep(ProductPlan plan, const kernels::GemmKernels& kernels, int lanes, std::size_t residual)
       : plan_(std::move(plan)), kernels_(&kernels), residual_(residual) {
     const MatMulGeometry& g = plan_.g;
     tiles_ = ceil_div(g.n, kernels.tile.columns);
     packed_size_ = tiles_ * kernels.tile.columns * g.k;
     constexpr std::int64_t kRowChunk = 96;
     rows_ = Chunks(g.m, kRowChunk, kernels.tile.rows);
-    const double tile_time = static_cast<double>(
-        1 + product_nanoseconds(2.0 * static_cast<double>(rows_.chunk * kernels.tile.columns * g.k),
-                                4.0 * static_cast<double>(kernels.tile.columns * g.k)));
+    const auto flops = [&](std::int64_t rows, std::int64_t columns) {
+      return 2.0 * static_cast<double>(rows) * static_cast<double>(columns * g.k);
+    };
+    const double all = static_cast<double>(g.count);
+    const double work = nanoseconds(all * flops(g.m, g.n),
+                                    4.0 * all * static_cast<double>(g.n) * static_cast<double>(g.k), lanes);
+    const double tile_work = work * static_cast<double>(rows_.chunk * kernels.tile.columns) /
+                             (all * static_cast<double>(g.m * g.n));
     // Few rows go several tiles at a time.
     const std::int64_t together = g.m == 1 ? 4 : g.m <= kernels::GemmKernels::kFewRows ? 3 : 1;
-    columns_ = Chunks(tiles_, static_cast<std::int64_t>(kTaskNanoseconds / tile_time), together);
-    work_ = product_nanoseconds(2.0 * static_cast<double>(g.count) * static_cast<double>(g.m * g.n * g.k),
-                                4.0 * static_cast<double>(g.count) * static_cast<double>(g.n * g.k));
+    columns_ = Chunks(tiles_, static_cast<std::int64_t>(kProductTask / (1.0 + tile_work)), together);
+    work_ = static_cast<std::int64_t>(work);
+    row_parts_ = rows_.parts();
+    parts_ = row_parts_ * columns_.parts();
   }
 
   [[nodiscard]] std::size_t scratch_bytes(int workers) const override {
@@ -140,36 +146,53 @@ class ProductStep final : public Step {
     const auto* residual =
         plan_.epilogue.residual ? static_cast<const float*>(context.inputs[residual_]) : nullptr;
     auto* y = static_cast<float*>(context.outputs[0]);
-    const std::int64_t row_parts = rows_.parts();
-    const std::int64_t parts = row_parts * columns_.parts();
     const std::int32_t* steps = nullptr;
     std::int64_t step_count = -1;
     if (plan_.may_skip) {
       auto* list = reinterpret_cast<std::int32_t*>(context.scratch + steps_at());
-      step_count = kernels_->nonzero(a, g.m, g.k, g.k, g.k / kSparse, list);
+      step_count = kernels_->nonzero(a, g.m, g.k, g.k, g.k * kSparse / 16, list);
       steps = step_count < 0 ? nullptr : list;
     }
-    context.parallel.for_each(g.count * parts, work_, [&](std::int64_t task, int) {
-      const auto matrix = static_cast<std::size_t>(task / parts);
-      const std::int64_t output = task / parts * g.m * g.n;
-      kernels::GemmJob job{.m = g.m, .n = g.n, .k = g.k, .a_row = g.k, .c_row = g.n, .resume = plan_.addend};
-      job.steps = steps;
-      job.step_count = step_count;
-      job.a = a + g.a_matrix[matrix] * g.m * g.k;
-      job.b = b + g.b_matrix[matrix] * packed_size_;
-      job.c = y + output;
-      job.epilogue = product_epilogue(plan_.epilogue, plan_.bias.get(),
-                                      residual == nullptr ? nullptr : residual + output);
-      const std::int64_t row_part = task % parts % row_parts;
-      const std::int64_t column_part = task % parts / row_parts;
-      kernels_->run(job, rows_.begin(row_part), rows_.end(row_part), columns_.begin(column_part),
+    kernels::GemmJob job{.m = g.m, .n = g.n, .k = g.k, .a_row = g.k, .c_row = g.n, .resume = plan_.addend};
+    job.steps = steps;
+    job.step_count = step_count;
+    if (g.count * parts_ == 1) {
+      job.a = a;
+      job.b = b;
+      job.c = y;
+      job.epilogue = product_epilogue(plan_.epilogue, plan_.bias.get(), residual);
+      kernels_->run(job, 0, g.m, 0, tiles_);
+      return;
+    }
+    context.parallel.for_each(g.count * parts_, work_, [&](std::int64_t task, int) {
+      const auto matrix = static_cast<std::size_t>(task / parts_);
+      const std::int64_t output = task / parts_ * g.m * g.n;
+      kernels::GemmJob part = job;
+      part.a = a + g.a_matrix[matrix] * g.m * g.k;
+      part.b = b + g.b_matrix[matrix] * packed_size_;
+      part.c = y + output;
+      part.epilogue = product_epilogue(plan_.epilogue, plan_.bias.get(),
+                                       residual == nullptr ? nullptr : residual + output);
+      const std::int64_t row_part = task % parts_ % row_parts_;
+      const std::int64_t column_part = task % parts_ / row_parts_;
+      kernels_->run(part, rows_.begin(row_part), rows_.end(row_part), columns_.begin(column_part),
                     columns_.end(column_part));
     });
   }
 
-  /// One step in so many has to count for the others to be worth skipping: rows of weights that are far apart
-  /// arrive at a fraction of the speed of a stream.
-  static constexpr std::int64_t kSparse = 5;
+  /// Serial nanoseconds that a product takes at least, roughly: multiply-adds (counting two), or weights that
+  /// come from the second-level cache, the third-level one, or memory.
+  static double nanoseconds(double flops, double bytes, int lanes) {
+    const double bandwidth = bytes < 1e6 ? 100.0 : bytes < 16e6 ? 60.0 : 30.0;
+    return std::max(flops / (12.0 * lanes), bytes / bandwidth);
+  }
+
+  /// Nanoseconds a task should take: little enough to balance, enough to outweigh its start.
+  static constexpr double kProductTask = 15e3;
+
+  /// When so many of 16 steps count, or fewer, the others are worth skipping: rows of weights on their own
+  /// arrive at most of the speed of a stream.
+  static constexpr std::int64_t kSparse = 9;
 
   ProductPlan plan_;
   const kernels::GemmKernels* kernels_;
@@ -177,6 +200,7 @@ class ProductStep final : public Step {
   std::int64_t tiles_ = 0;
   std::int64_t packed_size_ = 0;
   Chunks rows_, columns_;
+  std::int64_t row_parts_ = 1, parts_ = 1;
   std::int64_t work_ = 0;
 };
 
@@ -189,6 +213,11 @@ void take_constants(LowerContext& c, ProductPlan& plan) {
   const kernels::GemmKernels& kernels = *c.kernels().gemm;
   const std::int64_t tiles = ceil_div(g.n, kernels.tile.columns);
   const std::int64_t packed = tiles * kernels.tile.columns * g.k;
+  // A list of steps is worth its while where there is much to skip.
+  constexpr std::int64_t kWeights = 8192;
+  plan.may_skip = g.count == 1 && g.m <= kernels::GemmKernels::kFewRows && packed >= kWeights &&
+                  !plan.constant_a &&
+                  std::ranges::all_of(b->data<float>(), [](float w) { return std::isfinite(w); });
   const auto key = fmt::format("gemm {} {}x{} t{} a{}", kernels.tile.columns, g.k, g.n,
                                static_cast<int>(plan.transpose_b), plan.alpha);
   plan.packed_b = c.pack(*b, key, static_cast<std::size_t>(packed * plan.b_matrices), [&](float* to) {
@@ -200,12 +229,6 @@ void take_constants(LowerContext& c, ProductPlan& plan) {
       kernels.pack(source, g.k, g.n, to + matrix * packed, 0, tiles);
     }
   });
-  // A list of steps is worth its while where there is much to skip.
-  constexpr std::int64_t kWeights = 8192;
-  plan.may_skip = g.count == 1 && g.m <= kernels::GemmKernels::kFewRows && packed >= kWeights &&
-                  !plan.constant_a &&
-                  std::ranges::all_of(std::span(plan.packed_b.get(), static_cast<std::size_t>(packed)),
-                                      [](float w) { return std::isfinite(w); });
 }
 
 LowerResult finish(LowerContext& c, ProductPlan plan) {
@@ -214,8 +237,20 @@ LowerResult finish(LowerContext& c, ProductPlan plan) {
   take_constants(c, plan);
   plan.epilogue = c.epilogue;
   Lowered lowered;
-  lowered.step = std::make_unique<ProductStep>(std::move(plan), *c.kernels().gemm, c.inputs.size() - 1);
+  lowered.step = std::make_unique<ProductStep>(std::move(plan), *c.kernels().gemm, c.kernels().lanes,
+                                               c.inputs.size() - 1);
   return lowered;
+}
+
+/// scale · the first n elements of a constant, a stride apart, as the bias of n columns.
+PackedWeights pack_bias_row(LowerContext& c, const Tensor& constant, std::int64_t n, std::int64_t stride,
+                            float scale) {
+  const int columns = c.kernels().gemm->tile.columns;
+  const auto padded = static_cast<std::size_t>(ceil_div(n, columns) * columns);
+  return c.pack(constant, fmt::format("gemm bias {} {} b{}", columns, n, scale), padded, [&](float* to) {
+    const float* from = constant.data<float>().data();
+    for (std::int64_t i = 0; i < n; ++i) to[i] = scale * from[i * stride];
+  });
 }
 
 LowerResult consider_matmul(LowerContext& c) {
@@ -231,18 +266,8 @@ LowerResult consider_matmul(LowerContext& c) {
     g.a_matrix = {0};
     g.b_matrix = {0};
   }
+  if (c.bias != nullptr) plan.bias = pack_bias_row(c, *c.bias, g.n, 1, 1.0F);
   return finish(c, std::move(plan));
-}
-
-/// scale · the first n elements of a constant, a stride apart, as the bias of n columns.
-PackedWeights pack_bias_row(LowerContext& c, const Tensor& constant, std::int64_t n, std::int64_t stride,
-                            float scale) {
-  const int columns = c.kernels().gemm->tile.columns;
-  const auto padded = static_cast<std::size_t>(ceil_div(n, columns) * columns);
-  return c.pack(constant, fmt::format("gemm bias {} {} b{}", columns, n, scale), padded, [&](float* to) {
-    const float* from = constant.data<float>().data();
-    for (std::int64_t i = 0; i < n; ++i) to[i] = scale * from[i * stride];
-  });
 }
 
 /// The addend as a constant row if it is one, else as something to spread first.
@@ -308,7 +333,8 @@ LowerResult consider_one_pixel_conv(LowerContext& c) {
   lowered.input_layouts[0] = layout(conv.in_channels);
   lowered.output_layouts = {layout(conv.out_channels)};
   if (c.epilogue.residual) lowered.input_layouts.back() = lowered.output_layouts[0];
-  lowered.step = std::make_unique<ProductStep>(std::move(plan), *c.kernels().gemm, c.inputs.size() - 1);
+  lowered.step = std::make_unique<ProductStep>(std::move(plan), *c.kernels().gemm, c.kernels().lanes,
+                                               c.inputs.size() - 1);
   return lowered;
 }
 

@@ -135,6 +135,7 @@ class EvalContext : public NodeContext {
 struct FusionSupport {
   bool activation = false;
   bool residual = false;
+  bool bias = false;  ///< an Add of one constant per element of the last axis
 };
 
 /// All ember knows of one operator. Plain functions: an operator has no state.

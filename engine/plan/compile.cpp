@@ -32,20 +32,25 @@ namespace {
 
 class PlanLowerContext final : public ops::LowerContext {
  public:
-  PlanLowerContext(const graph::Graph& graph, NodeId id, const kernels::KernelTable& table, PackCache& packs)
-      : LowerContext(graph, id), table_(table), packs_(packs) {}
+  PlanLowerContext(const graph::Graph& graph, const Group& group, const kernels::KernelTable& table,
+                   PackCache& packs)
+      : LowerContext(graph, group.main), table_(table), packs_(packs), bias_(group.bias) {
+    bias = graph.constant(group.bias);
+  }
 
   [[nodiscard]] const kernels::KernelTable& kernels() const override { return table_; }
   [[nodiscard]] int block() const override { return table_.block; }
 
   ops::PackedWeights pack(const Tensor& source, std::string_view key, std::size_t count,
                           const std::function<void(float*)>& fill) override {
+    const auto from = [&](ValueId v) {
+      // Another instruction set packs differently under the same key.
+      return packs_.get(graph().value(v).constant, fmt::format("{}:{}", simd::to_string(table_.isa), key),
+                        count, fill);
+    };
+    if (bias != nullptr && &source == bias) return from(bias_);
     for (const ValueId v : node().inputs) {
-      if (v != kNoValue && graph().constant(v) == &source) {
-        // Another instruction set packs differently under the same key.
-        return packs_.get(graph().value(v).constant, fmt::format("{}:{}", simd::to_string(table_.isa), key),
-                          count, fill);
-      }
+      if (v != kNoValue && graph().constant(v) == &source) return from(v);
     }
     fail(ErrorCode::Internal, "packs a tensor that is not its constant input");
   }
@@ -53,6 +58,7 @@ class PlanLowerContext final : public ops::LowerContext {
  private:
   const kernels::KernelTable& table_;
   PackCache& packs_;
+  ValueId bias_;
 };
 
 /// The reference of a node whose shapes are static, on arena memory.
@@ -122,7 +128,8 @@ class Compiler {
     const std::set<ValueId> kept = probed_values();
     merged_ = merge_activations(plan_->network, kept);
     if (options_.reference_only.empty()) {
-      labels_ = merge_channel_moves(plan_->network, kept);
+      labels_ = merge_attention(plan_->network, kept);
+      labels_.merge(merge_channel_moves(plan_->network, kept));
       labels_.merge(spread_small_groups(plan_->network, table_.block, kept));
       labels_.merge(merge_siblings(plan_->network, table_.block, kept));
     }
@@ -316,6 +323,7 @@ class Compiler {
           emit({.main = id,
                 .nodes = {id},
                 .epilogue = {},
+                .bias = kNoValue,
                 .residual = kNoValue,
                 .output = outputs.empty() ? kNoValue : outputs[0]});
         }
@@ -356,8 +364,9 @@ class Compiler {
       elements += static_cast<double>(outputs.back().elements());
     }
     const ops::Operator* op = ops::find_operator(node.domain, node.op, graph().opset(node));
-    return op != nullptr && op->flops != nullptr ? op->flops(ops::NodeContext(graph(), id), inputs, outputs)
-                                                 : elements;
+    if (op == nullptr)
+      return double{ops::NodeContext(graph(), id).real("flops", static_cast<float>(elements))};
+    return op->flops != nullptr ? op->flops(ops::NodeContext(graph(), id), inputs, outputs) : elements;
   }
 
   [[nodiscard]] bool forced_to_reference(NodeId id) const {
@@ -399,7 +408,7 @@ class Compiler {
   }
 
   PlanLowerContext context_of(const Group& group) {
-    PlanLowerContext context(graph(), group.main, table_, packs_);
+    PlanLowerContext context(graph(), group, table_, packs_);
     for (const ValueId v : inputs_of(group)) {
       context.constants.push_back(graph().constant(v));
       context.inputs.push_back(v == kNoValue ? TensorDesc{} : current_desc(v));

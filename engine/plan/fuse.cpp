@@ -50,13 +50,19 @@ class Fuser {
 
   Group grow(NodeId id) {
     const graph::Node& node = s_.graph.node(id);
-    Group group{.main = id, .nodes = {id}, .epilogue = {}, .residual = kNoValue, .output = kNoValue};
+    Group group{.main = id,
+                .nodes = {id},
+                .epilogue = {},
+                .bias = kNoValue,
+                .residual = kNoValue,
+                .output = kNoValue};
     take({id});
     if (!node.outputs.empty()) group.output = node.outputs[0];
     const ops::Operator* op = ops::find_operator(node.domain, node.op, s_.graph.opset(node));
     if (op == nullptr) return group;
     const bool one_output = std::ranges::count_if(node.outputs, [](ValueId v) { return v != kNoValue; }) == 1;
     if (!one_output || group.output == kNoValue) return group;
+    if (op->fuses.bias) absorb_bias(group);
     if (op->fuses.activation) absorb_activation(group, group.epilogue.before, group.epilogue.slopes_before);
     if (op->fuses.residual && absorb_residual(group) && op->fuses.activation) {
       absorb_activation(group, group.epilogue.after, group.epilogue.slopes_after);
@@ -86,6 +92,29 @@ class Fuser {
     group.nodes.insert(group.nodes.end(), pattern.nodes.begin(), pattern.nodes.end());
     group.output = pattern.output;
     take(pattern.nodes);
+  }
+
+  /// An Add of one constant per column.
+  void absorb_bias(Group& group) {
+    const auto& readers = s_.graph.users(group.output);
+    if (readers.size() != 1 || !can_vanish(group.output)) return;
+    const NodeId id = readers[0];
+    const graph::Node& add = s_.graph.node(id);
+    if (add.op != "Add" || !add.domain.empty() || taken_[static_cast<std::size_t>(id)]) return;
+    const ValueId other = add.inputs[0] == group.output ? add.inputs[1] : add.inputs[0];
+    const Tensor* constant = s_.graph.constant(other);
+    const Shape& shape = *s_.fact(group.output).shape;
+    if (constant == nullptr || constant->type() != DataType::Float32 || shape.rank() == 0) return;
+    const std::int64_t columns = shape[shape.rank() - 1];
+    const Shape& row = constant->shape();
+    if (row.rank() == 0 || row.rank() > shape.rank() || row[row.rank() - 1] != columns ||
+        row.elements() != columns) {
+      return;
+    }
+    group.bias = other;
+    group.nodes.push_back(id);
+    group.output = add.outputs[0];
+    take({id});
   }
 
   bool absorb_residual(Group& group) {

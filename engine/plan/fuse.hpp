@@ -13,6 +13,7 @@ struct Group {
   graph::NodeId main = graph::kNoNode;
   std::vector<graph::NodeId> nodes;  ///< main first, then in data-flow order; the last makes `output`
   ops::Epilogue epilogue;
+  graph::ValueId bias = graph::kNoValue;  ///< a constant per column of a product, see LowerContext::bias
   graph::ValueId residual = graph::kNoValue;
   graph::ValueId output = graph::kNoValue;  ///< replaces the main node's output 0
 

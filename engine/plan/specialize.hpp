@@ -88,4 +88,9 @@ Labels spread_small_groups(Specialized& specialized, int block, const std::set<g
 /// would compute a block for a few channels.
 Labels merge_siblings(Specialized& specialized, int block, const std::set<graph::ValueId>& kept);
 
+/// Replaces attention written out as MatMul, Softmax and MatMul (with scale, mask and Transposes) by one
+/// node, FusedAttention, which has a kernel but no ONNX meaning: inputs query, key, value and perhaps a mask;
+/// `*_axes` say which axis of each operand is its batch, head, row and column, and `flops` what it costs.
+Labels merge_attention(Specialized& specialized, const std::set<graph::ValueId>& kept);
+
 }  // namespace ember::plan

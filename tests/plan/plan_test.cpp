@@ -196,3 +196,24 @@ TEST_CASE("watched signs: Winograd only where a bias keeps rounding away from ze
   CHECK(implementation(-1e-4F, true) == "conv_direct");
   CHECK(implementation(0.0F, true) == "conv_direct");
 }
+
+TEST_CASE("a product takes the constant added per column, what follows it and a residual") {
+  const auto groups_of = [](Shape row) {
+    GraphBuilder b;
+    const auto x = b.input("x", DataType::Float32, {1, 5, 8});
+    const auto w = b.constant("w", test::random_tensor({8, 8}, 1));
+    const auto product = b.op("MatMul", "product", {x, w});
+    const auto biased = b.op("Add", "biased", {b.constant("b", test::random_tensor(row, 2)), product});
+    b.output(b.op("Add", "y", {biased, x}));
+    const plan::Specialized s = plan::specialize(b.graph(), {{"x", Shape{1, 5, 8}}});
+    return plan::fuse(s, {});
+  };
+  const auto fused = groups_of({8});
+  REQUIRE(fused.size() == 1);
+  CHECK(fused[0].bias != graph::kNoValue);
+  CHECK(fused[0].epilogue.residual);
+  CHECK(groups_of({1, 1, 8}).size() == 1);
+  // One per row is no bias of columns.
+  for (const plan::Group& group : groups_of({5, 1})) CHECK(group.bias == graph::kNoValue);
+  for (const plan::Group& group : groups_of({5, 8})) CHECK(group.bias == graph::kNoValue);
+}
