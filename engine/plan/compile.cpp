@@ -124,6 +124,7 @@ class Compiler {
     if (options_.reference_only.empty()) {
       labels_ = merge_channel_moves(plan_->network, kept);
       labels_.merge(spread_small_groups(plan_->network, table_.block, kept));
+      labels_.merge(flatten_narrow_transposed(plan_->network, table_.block));
       labels_.merge(merge_siblings(plan_->network, table_.block, kept));
     }
     labels_.insert(merged_.begin(), merged_.end());

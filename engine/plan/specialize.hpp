@@ -88,4 +88,9 @@ Labels spread_small_groups(Specialized& specialized, int block, const std::set<g
 /// would compute a block for a few channels.
 Labels merge_siblings(Specialized& specialized, int block, const std::set<graph::ValueId>& kept);
 
+/// Makes transposed convolutions whose square windows do not overlap, and of which one position's results fill
+/// at most a block of `block` channels, pointwise ones with a DepthToSpace behind: a last layer of one channel
+/// would compute a block per result.
+Labels flatten_narrow_transposed(Specialized& specialized, int block);
+
 }  // namespace ember::plan
