@@ -28,6 +28,7 @@ constexpr std::array kPasses = {
     Pass{"dropout_removal", remove_dropouts},
     Pass{"pad_folding", fold_pads},
     Pass{"dilation_recovery", recover_dilations},
+    Pass{"bias_folding", fold_biases},
     Pass{"batchnorm_folding", fold_batch_normalizations},
     Pass{"dead_code", remove_dead_code},
 };

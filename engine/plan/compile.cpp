@@ -131,6 +131,7 @@ class Compiler {
       labels_ = merge_attention(plan_->network, kept);
       labels_.merge(merge_channel_moves(plan_->network, kept));
       labels_.merge(spread_small_groups(plan_->network, table_.block, kept));
+      labels_.merge(flatten_narrow_transposed(plan_->network, table_.block));
       labels_.merge(merge_siblings(plan_->network, table_.block, kept));
     }
     labels_.insert(merged_.begin(), merged_.end());

@@ -228,6 +228,21 @@ TEST_CASE("narrow convolutions of one value run as one, and so do depthwise ones
   CHECK(count(*check(apart.graph()), "channel_split") == 0);
 }
 
+TEST_CASE(
+    "a narrow transposed convolution without overlaps is a pointwise one whose channels become positions") {
+  for (const bool narrow : {true, false}) {
+    GraphBuilder b;
+    const auto x = b.input("x", DataType::Float32, {2, 20, 5, 7});
+    const std::int64_t channels = narrow ? 2 : 5;
+    const auto w = b.constant("w", test::random_tensor(Shape{20, channels, 2, 2}, 3));
+    const auto bias = b.constant("b", test::random_tensor(Shape{channels}, 4));
+    const auto large = b.op("ConvTranspose", "large", {x, w, bias}, {{"strides", Ints{2, 2}}});
+    b.output(b.op("Sigmoid", "y", {large}));
+    const auto plan = check(b.graph());
+    CHECK(std::ranges::count(plan->steps, "DepthToSpace", &plan::PlannedStep::op) == (narrow ? 1 : 0));
+  }
+}
+
 TEST_CASE("what is concatenated is made where it ends up, unless something else needs its memory") {
   const auto network = [](bool read_later) {
     GraphBuilder b;
