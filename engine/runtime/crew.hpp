@@ -24,7 +24,7 @@ namespace ember::runtime {
 class Crew final : public Parallel {
  public:
   explicit Crew(ThreadArena& arena);
-  ~Crew() noexcept override {}  // a task group may throw when it is left unwaited for: none is
+  ~Crew() noexcept override = default;  // a task group may throw when it is left unwaited for: none is
   Crew(const Crew&) = delete;
   Crew& operator=(const Crew&) = delete;
 
