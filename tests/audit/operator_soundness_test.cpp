@@ -372,7 +372,54 @@ const std::set<std::string> kNotHere = {
 };
 
 /// Of these nothing is known but what their type can hold: channels behind them stay open.
-const std::set<std::string> kWithoutBounds = {"ArgMax"};
+const std::set<std::string> kWithoutBounds = {"Acos",
+                                              "Acosh",
+                                              "And",
+                                              "ArgMax",
+                                              "ArgMin",
+                                              "Asin",
+                                              "Atanh",
+                                              "BitShift",
+                                              "BitwiseAnd",
+                                              "BitwiseNot",
+                                              "BitwiseOr",
+                                              "BitwiseXor",
+                                              "Cast",
+                                              "CastLike",
+                                              "Cosh",
+                                              "CumSum",
+                                              "Einsum",
+                                              "Equal",
+                                              "GRU",
+                                              "GlobalLpPool",
+                                              "Greater",
+                                              "GreaterOrEqual",
+                                              "Hardmax",
+                                              "IsInf",
+                                              "IsNaN",
+                                              "LRN",
+                                              "LSTM",
+                                              "Less",
+                                              "LessOrEqual",
+                                              "LpNormalization",
+                                              "LpPool",
+                                              "MeanVarianceNormalization",
+                                              "Mod",
+                                              "Not",
+                                              "Or",
+                                              "QuantizeLinear",
+                                              "RNN",
+                                              "ReduceL1",
+                                              "ReduceL2",
+                                              "ReduceLogSum",
+                                              "ReduceLogSumExp",
+                                              "ReduceProd",
+                                              "ReduceSumSquare",
+                                              "ScatterND",
+                                              "Tan",
+                                              "TopK",
+                                              "Where",
+                                              "Xor"};
 
 Cases all_cases() {
   Cases cases = activations_and_functions();
@@ -409,7 +456,9 @@ TEST_CASE("no result of any operator lies outside its bounds, on any instruction
       if (rule.starts_with(op + " ")) without.insert(op);
     }
   }
-  CHECK(without == kWithoutBounds);
+  for (const std::string& op : without) CHECK_MESSAGE(kWithoutBounds.contains(op), op, " has no bounds");
+  for (const std::string& op : kWithoutBounds)
+    CHECK_MESSAGE((without.contains(op) || !supported.contains(op)), op, " has bounds by now");
   std::int64_t values = 0;
   for (const simd::Isa isa : simd::available_isas()) {
     ::setenv("EMBER_ISA", std::string(simd::to_string(isa)).c_str(), 1);
