@@ -24,7 +24,8 @@ std::string key_of(const ProfileEntry& entry) { return entry.implementation + '\
 double padding(std::int64_t channels) {
   const std::int64_t block = vector_width();
   if (channels <= 0) return 1.0;
-  return static_cast<double>((channels + block - 1) / block * block) / static_cast<double>(channels);
+  const std::int64_t whole = (channels + block - 1) / block * block;
+  return static_cast<double>(whole) / static_cast<double>(channels);
 }
 
 /// What kernels compute for a tensor, over its elements. Channels are on axis 1 of images, and on the last
