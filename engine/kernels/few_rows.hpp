@@ -6,6 +6,15 @@
 
 namespace ember::kernels::EMBER_ISA_NAMESPACE {
 
+/// Tiles of columns that few_rows takes at once.
+EMBER_INLINE constexpr std::int64_t few_rows_tiles(std::int64_t rows) {
+#if defined(EMBER_ISA_SSE42)
+  return rows == 1 ? 4 : 2;
+#else
+  return rows == 1 ? 4 : 3;
+#endif
+}
+
 /// One or two rows times `tiles` (1 to few_rows_tiles(rows)) neighbouring tiles of columns, b_tile floats
 /// apart: enough sums side by side to keep the multipliers busy while weights stream by, and enough streams
 /// to keep the memory busy. With `steps`, the depth's steps are these. `columns` of the result exist; those

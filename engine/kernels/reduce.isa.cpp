@@ -74,7 +74,7 @@ float reduce_run(const float* x, std::int64_t n) {
     a = combine<kOp>(a, b);
     if constexpr (kOp == ReduceOp::Max) return max_lanes(a);
     else if constexpr (kOp == ReduceOp::Min) return min_lanes(a);
-    else return detail::horizontal(a, [](float p, float q) { return p * q; });
+    else return product_lanes(a);
   }
 }
 

@@ -90,20 +90,6 @@ inline constexpr std::int64_t kNarrowTileRows = kTileVectors * kTileRows;
 /// The tile of `rows` (1 to kTileRows; to kNarrowTileRows for one vector of neighbours) × `vectors` (1 or 2).
 TileFunction register_tile(std::int64_t rows, std::int64_t vectors, TileWalk walk = TileWalk::Levels);
 
-/// One or two rows times `tiles` (1 to few_rows_tiles(rows)) neighbouring tiles
-/// of columns, b_tile floats apart: enough sums side by side to keep the
-/// multipliers busy while weights stream by, and enough streams to keep the
-/// memory busy. With `steps`, the depth's steps are these.
-EMBER_INLINE constexpr std::int64_t few_rows_tiles(std::int64_t rows) {
-#if defined(EMBER_ISA_SSE42)
-  return rows == 1 ? 4 : 2;
-#else
-  return rows == 1 ? 4 : 3;
-#endif
-}
-void few_rows(const TileWork& work, std::int64_t rows, std::int64_t tiles, std::int64_t b_tile,
-              const std::int32_t* steps);
-
 /// Instance<rows>::run for 1 to kMost rows.
 template <class Function, template <int> class Instance, int kMost>
 class RowTable {

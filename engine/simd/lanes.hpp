@@ -1,7 +1,7 @@
 #pragma once
 
-// Sums and extrema over the lanes of one vector, always in the same order (a balanced tree), for *.isa.cpp
-// files.
+// Sums, products and extrema over the lanes of one vector, always in the same order (a balanced tree), for
+// *.isa.cpp files.
 
 #include "simd/vec.hpp"
 
@@ -17,6 +17,15 @@ struct SumLanes {
 #endif
 #if defined(EMBER_ISA_AVX2) || defined(EMBER_ISA_AVX512)
   static EMBER_INLINE __m256 of(__m256 a, __m256 b) { return _mm256_add_ps(a, b); }
+#endif
+};
+struct ProductLanes {
+  static EMBER_INLINE float of(float a, float b) { return a * b; }
+#if !defined(EMBER_ISA_NEON)
+  static EMBER_INLINE __m128 of(__m128 a, __m128 b) { return _mm_mul_ps(a, b); }
+#endif
+#if defined(EMBER_ISA_AVX2) || defined(EMBER_ISA_AVX512)
+  static EMBER_INLINE __m256 of(__m256 a, __m256 b) { return _mm256_mul_ps(a, b); }
 #endif
 };
 /// NaN when either is: x86's max and min give the second operand then, so a NaN in the first is put back.
@@ -92,6 +101,7 @@ EMBER_INLINE float horizontal(Vec x) {
 }  // namespace lanes
 
 EMBER_INLINE float sum_lanes(Vec x) { return lanes::horizontal<lanes::SumLanes>(x); }
+EMBER_INLINE float product_lanes(Vec x) { return lanes::horizontal<lanes::ProductLanes>(x); }
 /// NaN when any lane is.
 EMBER_INLINE float max_lanes(Vec x) { return lanes::horizontal<lanes::MaxLanes>(x); }
 EMBER_INLINE float min_lanes(Vec x) { return lanes::horizontal<lanes::MinLanes>(x); }

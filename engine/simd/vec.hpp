@@ -193,33 +193,4 @@ EMBER_INLINE Vec copy_sign(Vec x, Vec sign) {
 /// 2^n for an n whose every lane is in [−126, 127].
 EMBER_INLINE Vec exp2_int(IntVec n) { return as_float(shift_left<23>(n + IntVec(127))); }
 
-// ---- over the lanes of one vector, always in the same order (a balanced tree)
-
-namespace detail {
-
-template <class Combine>
-EMBER_INLINE float horizontal(Vec x, Combine combine) {
-  float lane[kLanes];
-  store(lane, x);
-#pragma GCC unroll 8
-  for (std::int64_t half = kLanes / 2; half > 0; half /= 2) {
-#pragma GCC unroll 8
-    for (std::int64_t i = 0; i < half; ++i) lane[i] = combine(lane[i], lane[i + half]);
-  }
-  return lane[0];
-}
-
-}  // namespace detail
-
-EMBER_INLINE float horizontal_sum(Vec x) {
-  return detail::horizontal(x, [](float a, float b) { return a + b; });
-}
-/// NaN when any lane is.
-EMBER_INLINE float horizontal_max(Vec x) {
-  return detail::horizontal(x, [](float a, float b) { return a != a || a > b ? a : b; });
-}
-EMBER_INLINE float horizontal_min(Vec x) {
-  return detail::horizontal(x, [](float a, float b) { return a != a || a < b ? a : b; });
-}
-
 }  // namespace ember::kernels::EMBER_ISA_NAMESPACE
