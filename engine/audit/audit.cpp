@@ -149,6 +149,7 @@ class Gatherer {
     data_.samples = total_;
     data_.batch = feed_.open_batch() ? 1 : feed_.batch();
     data_.segment = auditing::segment_length(total_, data_.batch);
+    data_.counts_only = options_.counts_only;
     data_.confidence = options_.confidence;
     data_.rare_below = options_.rare_below;
     data_.dormant_tau = options_.dormant_tau;
@@ -215,8 +216,9 @@ class Gatherer {
           pattern.function, !sloped && auditing::channels_last(*graph_, pattern.input), data_.segment,
           total_));
       watches_.back()->set_groups(data_.groups);
+      if (options_.counts_only) watches_.back()->count_only();
       watches_.back()->restore(std::move(data_.layers[i].totals));
-      probes.push_back({graph_->value(pattern.input).name, watches_.back().get()});
+      probes.push_back({graph_->value(pattern.input).name, watches_.back().get(), watches_.back()->rule()});
     }
     SessionOptions session_options;
     session_options.threads = options_.threads;
@@ -316,7 +318,7 @@ AuditStatistics gather_statistics(const Model& model, Samples& samples, const Au
 AuditReport audit(const Model& model, Samples& samples, const AuditOptions& options) {
   AuditReport report = gather_statistics(model, samples, options).report();
   auditing::prove(model, samples, options, report);
-  if (options.explain) {
+  if (options.explain && !options.counts_only) {
     explain(model, samples, report, {.samples = options.explain_samples, .threads = options.threads});
   }
   if (!options.labels.empty()) {

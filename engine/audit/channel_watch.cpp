@@ -26,6 +26,25 @@ StatisticsBlock empty_block() {
   return block;
 }
 
+/// A ramp is monotone and never negative, so that steps need not gather all of its output.
+void derive_output(StatisticsBlock& block, const kernels::Activation& ramp) {
+  const double top = ramp.kind == kernels::ActivationKind::Clip ? static_cast<double>(ramp.beta)
+                                                                : std::numeric_limits<double>::infinity();
+  for (std::size_t i = 0; i < StatisticsBlock::kChannels; ++i) {
+    block.out_sum_abs[i] = block.out_sum[i];
+    if (block.pre_min[i] > block.pre_max[i]) continue;  // of nothing
+    block.out_min[i] = std::clamp(block.pre_min[i], 0.0, top);
+    block.out_max[i] = std::clamp(block.pre_max[i], 0.0, top);
+  }
+}
+
+void forget(kernels::PieceTotals& piece) {
+  std::ranges::fill(piece.begun, 0);
+  std::ranges::fill(piece.rows, 0);
+  std::ranges::fill(piece.carried, 0);
+  std::ranges::fill(piece.irregular, 0);
+}
+
 /// [N][ceil(C/b)][P][b] as [N][C][P].
 void unblock(const float* from, const ops::TensorDesc& desc, std::vector<float>& to) {
   const std::int64_t channels = desc.shape[1];
@@ -91,6 +110,7 @@ void ChannelWatch::cut(const Extents& extents) {
 
 void ChannelWatch::close(std::int64_t block) {
   StatisticsBlock& open = blocks_[static_cast<std::size_t>(block)];
+  if (kernels::is_ramp(activation_)) derive_output(open, activation_);
   const std::int64_t first = block * kPerBlock;
   for (std::int64_t c = first; c < std::min(first + kPerBlock, channels_); ++c) {
     totals_.channels[static_cast<std::size_t>(c)].add(open, static_cast<std::size_t>(c - first));
@@ -132,12 +152,7 @@ void ChannelWatch::add_piece(const Piece& piece, std::int64_t block, const Accum
   if (piece.last) close(block);
 }
 
-void ChannelWatch::observe(const runtime::ProbeData& data) {
-  if (data.desc.type != DataType::Float32) {
-    unwatchable_ = true;
-    return;
-  }
-  const Extents extents = split(data.desc.shape);
+void ChannelWatch::prepare(const Extents& extents) {
   grow(extents.channels);
   cut(extents);
   for (const Piece& piece : pieces_) {
@@ -147,6 +162,47 @@ void ChannelWatch::observe(const runtime::ProbeData& data) {
     totals_.samples += std::exchange(open_samples_, 0);
     totals_.positions += std::exchange(open_positions_, 0);
   }
+}
+
+std::optional<kernels::WatchRule> ChannelWatch::rule() const {
+  // Steps gather by channels of axis 1. That a PRelu's slopes differ changes nothing about what fires.
+  if (last_axis_) return std::nullopt;
+  return kernels::WatchRule{.firing = firing_of(activation_, 0).rule, .counts_only = counts_only_};
+}
+
+void ChannelWatch::observe(const runtime::PieceData& data) {
+  const Extents extents = split(data.desc.shape);
+  prepare(extents);
+  const ops::PieceGrid& grid = data.grid;
+  const kernels::WatchRule rule = *this->rule();
+  // Where all of the run is one sample, the grid's samples are parts of it.
+  const std::int64_t parts = grid.parts * extents.outer;
+  constexpr std::int64_t kNanosecondsPerPiece = 50;
+  data.parallel.for_each(grid.blocks, grid.count() * kNanosecondsPerPiece, [&](std::int64_t block, int) {
+    for (const Piece& piece : pieces_) {
+      add_piece(piece, block, [&](std::int64_t begin, std::int64_t samples) {
+        data.kernels.statistics->add_pieces({.pieces = data.pieces + begin * parts * grid.blocks + block,
+                                             .samples = samples,
+                                             .sample_stride = parts * grid.blocks,
+                                             .parts = parts,
+                                             .part_stride = grid.blocks,
+                                             .positions = extents.outer * extents.inner},
+                                            activation_, rule, blocks_[static_cast<std::size_t>(block)]);
+      });
+    }
+    // Samples that only fill up the batch.
+    for (std::int64_t part = extents.samples * parts; part < grid.samples * grid.parts; ++part)
+      forget(data.pieces[part * grid.blocks + block]);
+  });
+}
+
+void ChannelWatch::observe(const runtime::ProbeData& data) {
+  if (data.desc.type != DataType::Float32) {
+    unwatchable_ = true;
+    return;
+  }
+  const Extents extents = split(data.desc.shape);
+  prepare(extents);
   if (extents.outer * extents.inner == 0) return;
   if (data.desc.layout == ops::Layout::Plain) {
     accumulate_plain(data.data, extents, data);

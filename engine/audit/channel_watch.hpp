@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -27,6 +28,10 @@ class ChannelWatch final : public runtime::Probe {
   /// none.
   void set_groups(std::span<const std::int64_t> groups) { groups_ = groups; }
 
+  /// Counts fired positions and nothing else, where a step can gather that alone; where none can, more is
+  /// gathered than was asked for.
+  void count_only() { counts_only_ = true; }
+
   /// Continues from what an earlier watch has counted.
   void restore(LayerTotals totals);
 
@@ -39,6 +44,10 @@ class ChannelWatch final : public runtime::Probe {
   }
   /// Adds what one run made. Values whose axis 0 is not the batch count as one sample, see batch_missing().
   void observe(const runtime::ProbeData& data) override;
+  /// The same of what a step gathered while it applied the activation.
+  void observe(const runtime::PieceData& data) override;
+  /// What a step has to gather for that; nothing where it cannot, see ProbePoint::watch.
+  [[nodiscard]] std::optional<kernels::WatchRule> rule() const;
 
   /// Axis 0 was not the batch in some run of more than one sample.
   [[nodiscard]] bool batch_missing() const noexcept { return batch_missing_; }
@@ -66,6 +75,8 @@ class ChannelWatch final : public runtime::Probe {
     std::int64_t lane, sample;
   };
   [[nodiscard]] Extents split(const Shape& shape);
+  /// Makes room for a value's channels, and counts its samples and positions.
+  void prepare(const Extents& extents);
   /// Single samples have to be told apart: some channel of the block has not fired yet, or there are groups.
   [[nodiscard]] bool follows(std::int64_t block) const;
   /// Adds a piece to a block by accumulate(first sample, samples), noting what fires.
@@ -84,6 +95,7 @@ class ChannelWatch final : public runtime::Probe {
 
   kernels::Activation activation_;
   bool last_axis_;
+  bool counts_only_ = false;
   int axis_ = 1;
   std::int64_t batch_ = 1;
   std::int64_t used_ = 1;

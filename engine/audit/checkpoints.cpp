@@ -291,7 +291,7 @@ class Follower {
           activation = {.kind = kernels::ActivationKind::Relu};
         each.watch = std::make_unique<ChannelWatch>(activation, host.layers[each.layer].last_axis,
                                                     samples_.count() + 1, samples_.count());
-        probes.push_back({each.value, each.watch.get()});
+        probes.push_back({each.value, each.watch.get(), std::nullopt});
       }
       SessionOptions options;
       options.threads = options_.threads;
@@ -392,6 +392,10 @@ std::int64_t Checkpoints::count(DeathCause cause) const {
 Checkpoints follow(std::span<const Model> checkpoints, Samples& samples, const AuditOptions& options) {
   if (checkpoints.size() < 2) {
     throw Error(ErrorCode::InvalidArgument, "channels are followed over two checkpoints or more");
+  }
+  if (options.counts_only) {
+    throw Error(ErrorCode::InvalidArgument, "checkpoints are not followed by firing counts alone",
+                {.cure = "leave out --counts-only (AuditOptions::counts_only)"});
   }
   return Follower(checkpoints, samples, options).run();
 }

@@ -270,7 +270,7 @@ class Explainer {
       Watched& each = watched_[i];
       each.watch = std::make_unique<ChannelWatch>(each.activation, each.last_axis, samples_.count() + 1,
                                                   samples_.count());
-      probes.push_back({each.value, each.watch.get()});
+      probes.push_back({each.value, each.watch.get(), std::nullopt});
     }
     SessionOptions options;
     options.threads = options_.threads;

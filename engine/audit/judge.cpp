@@ -1,6 +1,7 @@
 #include "audit/judge.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "audit/binomial.hpp"
 #include "audit/firing.hpp"
@@ -25,6 +26,11 @@ std::int64_t trials_fired(const ChannelStatistics& s) {
 
 bool acted_linearly(const ChannelStatistics& s, const Firing& firing) {
   if (s.positions_saturated > 0) return false;
+  if (std::isnan(s.pre_min)) {  // only firing was counted
+    const bool saturates =
+        std::isfinite(firing.rule.saturated_from) || std::isfinite(firing.rule.saturated_up_to);
+    return firing.linear_above && !saturates && s.positions_fired == s.positions;
+  }
   return (firing.linear_above && s.positions_fired == s.positions) ||
          (firing.linear_below && s.positions_fired == 0 && s.not_finite == 0);
 }

@@ -27,7 +27,8 @@ struct Standards {
 ///   healthy    none of these
 ///
 /// A position that is not finite shows nothing: each takes one sample away from those a bound rests on, and
-/// a channel of which nothing finite was seen is left healthy (the audit notes it).
+/// a channel of which nothing finite was seen is left healthy (the audit notes it). Where only firing was
+/// counted, nothing is dormant, constant or saturated, and always_on only what cannot saturate.
 void judge(LayerReport& layer, const kernels::Activation& activation, bool network_output,
            const Standards& standards);
 

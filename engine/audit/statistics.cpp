@@ -20,7 +20,7 @@ namespace {
 
 using namespace auditing;
 
-LayerReport layer_of(const LayerRecord& record, std::int64_t groups) {
+LayerReport layer_of(const LayerRecord& record, std::int64_t groups, bool counts_only) {
   LayerReport layer;
   layer.node = record.node;
   layer.op = record.op;
@@ -34,7 +34,7 @@ LayerReport layer_of(const LayerRecord& record, std::int64_t groups) {
   for (std::size_t c = 0; c < record.totals.channels.size(); ++c) {
     const auto index = static_cast<std::int64_t>(c);
     layer.channels.push_back({.index = index,
-                              .statistics = record.totals.statistics(index, groups),
+                              .statistics = record.totals.statistics(index, groups, counts_only),
                               .fingerprint = record.channel_fingerprints[c]});
   }
   return layer;
@@ -42,7 +42,7 @@ LayerReport layer_of(const LayerRecord& record, std::int64_t groups) {
 
 void judge_all(const StatisticsData& data, AuditReport& report) {
   for (const LayerRecord& record : data.layers)
-    report.layer_reports.push_back(layer_of(record, data.group_count));
+    report.layer_reports.push_back(layer_of(record, data.group_count, data.counts_only));
   const Standards standards{.alpha = 1.0 - data.confidence,
                             .channels = report.channels(),
                             .rare_below = data.rare_below,
@@ -68,6 +68,11 @@ void judge_all(const StatisticsData& data, AuditReport& report) {
 
 std::vector<std::string> notes_of(const StatisticsData& data) {
   std::vector<std::string> notes = data.notes;
+  if (data.counts_only) {
+    notes.emplace_back(
+        "only firing was counted: not looked at was whether channels are dormant, constant or saturated, "
+        "whether a clamp is always on, and why channels are unhealthy");
+  }
   for (const LayerRecord& layer : data.layers) {
     if (layer.unwatchable) {
       notes.push_back(fmt::format("{}: not watched, for it is not of floats", layer.node));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <limits>
 
 #include <fmt/format.h>
 
@@ -61,7 +62,7 @@ void LayerTotals::add(const LayerTotals& other) {
   for (std::size_t c = 0; c < channels.size(); ++c) channels[c].add(other.channels[c]);
 }
 
-ChannelStatistics LayerTotals::statistics(std::int64_t channel, std::int64_t groups) const {
+ChannelStatistics LayerTotals::statistics(std::int64_t channel, std::int64_t groups, bool counts_only) const {
   const ChannelTotals& totals = channels[static_cast<std::size_t>(channel)];
   ChannelStatistics s;
   s.samples = samples;
@@ -69,9 +70,16 @@ ChannelStatistics LayerTotals::statistics(std::int64_t channel, std::int64_t gro
   s.first_fired = totals.first_fired == ChannelTotals::kNever ? -1 : totals.first_fired;
   s.groups = groups;
   for (const std::uint64_t word : totals.groups_fired) s.groups_fired += std::popcount(word);
-  s.samples_saturated = totals.samples_saturated;
   s.positions = positions;
   s.positions_fired = totals.positions_fired;
+  if (counts_only) {
+    for (double* value : {&s.pre_min, &s.pre_max, &s.pre_sum, &s.pre_sum_squares, &s.out_min, &s.out_max,
+                          &s.out_sum, &s.out_sum_squares, &s.out_sum_abs}) {
+      *value = std::numeric_limits<double>::quiet_NaN();
+    }
+    return s;
+  }
+  s.samples_saturated = totals.samples_saturated;
   s.positions_saturated = totals.positions_saturated;
   s.not_finite = totals.not_finite;
   if (s.positions == s.not_finite) return s;  // no minimum or sum of nothing
@@ -128,6 +136,8 @@ void require_same_audit(const StatisticsData& a, const StatisticsData& b, const 
           "set EMBER_ISA to the same instruction set for every part");
   require(a.confidence == b.confidence && a.rare_below == b.rare_below && a.dormant_tau == b.dormant_tau,
           "an audit with another --confidence, --rare or --tau", "give every part the same options");
+  require(a.counts_only == b.counts_only, "an audit that gathered other statistics",
+          "give every part --counts-only, or none");
   require(a.groups == b.groups, "other groups of samples", "give every part the same --groups");
   if (a.covered.empty() || b.covered.empty()) return;  // of an empty part nothing more is known
   const auto alike = [](const LayerRecord& one, const LayerRecord& other) {

@@ -42,8 +42,9 @@ struct LayerTotals {
   std::vector<ChannelTotals> channels;
 
   void add(const LayerTotals& other);
-  /// `groups`: how many the whole audit has, 0 for none.
-  [[nodiscard]] ChannelStatistics statistics(std::int64_t channel, std::int64_t groups = 0) const;
+  /// `groups`: how many the whole audit has, 0 for none. `counts_only`: nothing but firing was asked for.
+  [[nodiscard]] ChannelStatistics statistics(std::int64_t channel, std::int64_t groups = 0,
+                                             bool counts_only = false) const;
 };
 
 /// An activation: all that a report says of it and a judgement needs, without the model.
@@ -73,6 +74,7 @@ struct StatisticsData {
   std::int64_t samples = 0;  ///< of the whole audit, covered or not
   std::int64_t segment = 1;  ///< samples that are summed one after the other, see segment_length()
   std::int64_t batch = 1;
+  bool counts_only = false;
   double confidence = 0.95, rare_below = 0.001, dormant_tau = 0.0;
   /// For each sample the group it belongs to, numbered from 0 in the order of appearance; empty: none.
   std::vector<std::int64_t> groups;

@@ -22,7 +22,7 @@ namespace {
 using namespace auditing;
 
 constexpr std::string_view kMark = "ember-statistics";
-constexpr std::uint32_t kVersion = 2;
+constexpr std::uint32_t kVersion = 3;
 constexpr std::size_t kHead = kMark.size() + sizeof(std::uint32_t) + sizeof(std::uint64_t);
 constexpr std::size_t kDigest = 64;
 
@@ -80,6 +80,7 @@ void archive_all(Archive& archive, StatisticsData& data) {
     archive(*value);
   }
   for (std::int64_t* value : {&data.samples, &data.segment, &data.batch}) archive(*value);
+  archive(data.counts_only);
   for (double* value : {&data.confidence, &data.rare_below, &data.dormant_tau}) archive(*value);
   archive.list(data.groups, sizeof(std::int64_t), [&](std::int64_t& group) { archive(group); });
   archive(data.group_count);

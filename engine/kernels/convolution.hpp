@@ -38,7 +38,9 @@ struct ConvJob {
   std::int64_t blocks = 1;     ///< of output channels
   std::int64_t out_block = 0;  ///< floats between them
   std::int64_t channel = 0;    ///< the first output channel, as slopes count
-  ProductEpilogue epilogue;    ///< bias of the first output channel; residual laid out as the output
+  /// Bias of the first output channel; residual laid out as the output. Watched only where outputs follow
+  /// each other without gaps.
+  ProductEpilogue epilogue;
 };
 
 /// A depthwise convolution of one block of channels, blocked on both sides: weights [taps...][block].

@@ -2,6 +2,7 @@
 
 #include "kernels/conv_rows.hpp"
 #include "kernels/register_tile.hpp"
+#include "kernels/tile_epilogue.hpp"
 
 namespace ember::kernels::EMBER_ISA_NAMESPACE {
 
@@ -102,8 +103,8 @@ constexpr std::int64_t kWeightsAtOnce = 48 << 10;
 class StripRunner {
  public:
   /// Of `strips` strips, one column tile and channel steps [channel_begin, channel_end).
-  StripRunner(const ConvJob& job, TapList& taps, std::int64_t tile, std::int64_t channel_begin,
-              std::int64_t channel_end, std::int64_t strips)
+  StripRunner(const ConvJob& job, const CountedEpilogue& counted, TapList& taps, std::int64_t tile,
+              std::int64_t channel_begin, std::int64_t channel_end, std::int64_t strips)
       : job_(job), taps_(taps), width_(job.axes[2]) {
     const std::int64_t row = job.lanes * kTileColumns;
     const std::int64_t kernel = job.axes[0].taps * job.axes[1].taps * width_.taps;
@@ -125,6 +126,10 @@ class StripRunner {
     if (size_ <= kWeightsAtOnce) sharing_ = smaller(strips, kMostSharing);
     work_.resume = channel_begin > 0;
     work_.partial = channel_end < job.channels;
+    if (!work_.partial && job.epilogue.watched()) {
+      if (counted.applies()) work_.counted = &counted;
+      else work_.partial = finishes_ = true;
+    }
     work_.a_row = width_.in_step * width_.in_stride;
     work_.x_row = width_.in_step;
     work_.x_tap = width_.tap_step;
@@ -191,6 +196,21 @@ class StripRunner {
       set_levels(inner_, false);
     }
     register_tile(pixels, vectors_, bordered ? TileWalk::Bordered : inner_walk_)(work_);
+  }
+
+  /// What is watched is left to finish().
+  [[nodiscard]] bool finishes() const { return finishes_; }
+
+  /// The epilogue on outputs [begin, end), counted row by row, which run() has stored without it because
+  /// something of it is watched.
+  void finish(std::int64_t begin, std::int64_t end) const {
+    for (std::int64_t v = 0; v < vectors_; ++v) {
+      const std::int64_t out =
+          output_ + begin * kBlock + v / kVectorsPerBlock * job_.out_block + v % kVectorsPerBlock * kLanes;
+      const float* residual = job_.epilogue.residual == nullptr ? nullptr : job_.epilogue.residual + out;
+      finish_watched(job_.epilogue, {job_.output + out, 1, 0, end - begin, kBlock}, residual,
+                     work_.channel + v * kLanes);
+    }
   }
 
  private:
@@ -268,6 +288,7 @@ class StripRunner {
   std::int64_t depth_position_ = 0,
                height_position_ = 0;  ///< of the first tap, on the input or not
   bool whole_window_ = false;
+  bool finishes_ = false;
 };
 
 /// Channel steps to sum at a time.
@@ -286,6 +307,9 @@ void run_strips(const ConvJob& job, StripRunner& runner, std::int64_t strip_begi
   std::int64_t part = strip_begin % per_row;
   std::int64_t row = strip_begin / per_row;
   runner.aim_row(row);
+  // What is watched is finished some tiles at a time, which are still in L1.
+  constexpr std::int64_t kWatched = 64;
+  std::int64_t done = row * width + width * part / per_row;
   for (std::int64_t strip = strip_begin; strip < strip_end; ++strip, ++part) {
     if (part == per_row) {
       part = 0;
@@ -303,17 +327,23 @@ void run_strips(const ConvJob& job, StripRunner& runner, std::int64_t strip_begi
       }
     }
     runner.run(first, pixels);
+    if (!runner.finishes()) continue;
+    const std::int64_t reached = row * width + first + pixels;
+    if (reached - done + kTileRows <= kWatched && strip + 1 < strip_end) continue;
+    runner.finish(done, reached);
+    done = reached;
   }
 }
 
 void run(const ConvJob& job, std::int64_t strip_begin, std::int64_t strip_end, std::int64_t tile_begin,
          std::int64_t tile_end) {
   TapList taps(job);
+  const CountedEpilogue counted(job.epilogue);
   const std::int64_t strips = strip_end - strip_begin;
   const std::int64_t at_once = channels_at_once(job, taps, strips);
   for (std::int64_t tile = tile_begin; tile < tile_end; ++tile) {
     for (std::int64_t channel = 0; channel < job.channels; channel += at_once) {
-      StripRunner runner(job, taps, tile, channel, smaller(channel + at_once, job.channels), strips);
+      StripRunner runner(job, counted, taps, tile, channel, smaller(channel + at_once, job.channels), strips);
       if (tile == tile_begin) runner.fetch_input_ahead();
       run_strips(job, runner, strip_begin, strip_end);
     }

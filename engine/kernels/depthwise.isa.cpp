@@ -21,6 +21,8 @@ struct RowWork {
   const float* input = nullptr;    ///< of the first tap on the input, at width position 0
   const float* weights = nullptr;  ///< of that tap row
   const TileEpilogue* epilogue = nullptr;
+  const CountedEpilogue* counted = nullptr;  ///< in place of `epilogue`
+  bool watched = false;                      ///< leave the epilogue out
   Vec bias;
   float* output = nullptr;          ///< of the row
   const float* residual = nullptr;  ///< of the row, may be null
@@ -43,7 +45,13 @@ EMBER_INLINE void finish_outputs(const RowWork& w, Vec* sums, std::int64_t at, s
   const TileEpilogue& epilogue = *w.epilogue;
   float* output = w.output + at;
   const float* residual = w.residual == nullptr ? nullptr : w.residual + at;
-  if (epilogue.in_registers) {
+  if (w.counted != nullptr) {
+    IntVec fired(0);
+#pragma GCC unroll 8
+    for (int i = 0; i < kCount; ++i)
+      sums[i] = w.counted->apply(sums[i], residual == nullptr ? nullptr : residual + i * stride, fired);
+    w.counted->add(w.channel, fired);
+  } else if (epilogue.in_registers && !w.watched) {
     clamp_sums<kCount>(sums, *epilogue.before, epilogue.bounds_before);
     if (residual != nullptr) {
 #pragma GCC unroll 8
@@ -53,7 +61,8 @@ EMBER_INLINE void finish_outputs(const RowWork& w, Vec* sums, std::int64_t at, s
   }
 #pragma GCC unroll 8
   for (int i = 0; i < kCount; ++i) store(output + i * stride, sums[i]);
-  if (!epilogue.in_registers) finish_stored(epilogue, output, residual, kCount, stride, w.channel);
+  if (!epilogue.in_registers && !w.watched && w.counted == nullptr)
+    finish_stored(epilogue, output, residual, kCount, stride, w.channel);
 }
 
 /// Taps [begin, end) of the width, kCount outputs from `first`, any step and dilation.
@@ -289,6 +298,17 @@ void general_row(const RowWork& w) {
   border_outputs(w, end, w.axes[2].output);
 }
 
+/// The epilogue on rows [begin, end), stored without it.
+void finish_rows(const DepthwiseJob& job, std::int64_t begin, std::int64_t end) {
+  const std::int64_t width = job.axes[2].output;
+  const std::int64_t first = begin * width * kBlock;
+  for (std::int64_t lane = 0; lane < kBlock; lane += kLanes) {
+    const float* residual = job.epilogue.residual == nullptr ? nullptr : job.epilogue.residual + first + lane;
+    finish_watched(job.epilogue, {job.output + first + lane, 1, 0, (end - begin) * width, kBlock}, residual,
+                   job.channel + lane);
+  }
+}
+
 /// How rows are walked one by one: in strands, or (no runs) in the general way.
 TileRuns single_runs_of(const DepthwiseJob& job) {
   const ConvAxis& width = job.axes[2];
@@ -329,6 +349,9 @@ void run_depthwise(const DepthwiseJob& job, std::int64_t row_begin, std::int64_t
   w.axes = job.axes;
   w.epilogue = &epilogue;
   w.interior = interior_of(width);
+  const CountedEpilogue counted(job.epilogue);
+  if (counted.applies()) w.counted = &counted;
+  else w.watched = job.epilogue.watched();
   const AxisTaps only_depth = taps_at(depth, 0);
   const auto run = [&](std::int64_t row, bool pair) {
     const std::int64_t at_depth = depth.output == 1 ? 0 : row / height.output;
@@ -354,6 +377,9 @@ void run_depthwise(const DepthwiseJob& job, std::int64_t row_begin, std::int64_t
   };
   // Rows whose distance is the dilation share tap rows.
   const std::int64_t apart = pairs.possible() ? height.tap_step : 1;
+  // What is watched is finished some rows at a time, which are still in L1.
+  constexpr std::int64_t kWatched = 64;
+  std::int64_t done = row_begin;
   for (std::int64_t begin = row_begin; begin < row_end; begin += 2 * apart) {
     for (std::int64_t row = begin; row < smaller(begin + apart, row_end); ++row) {
       const bool both = row + apart < row_end;
@@ -363,6 +389,11 @@ void run_depthwise(const DepthwiseJob& job, std::int64_t row_begin, std::int64_t
       run(row, pair);
       if (both && !pair) run(row + apart, false);
     }
+    if (!w.watched) continue;
+    const std::int64_t reached = smaller(begin + 2 * apart, row_end);
+    if ((reached + 2 * apart - done) * width.output <= kWatched && reached < row_end) continue;
+    finish_rows(job, done, reached);
+    done = reached;
   }
 }
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "kernels/activation.hpp"
+#include "kernels/statistics.hpp"
 
 namespace ember::kernels {
 
@@ -13,6 +14,11 @@ struct ProductEpilogue {
   const float* residual = nullptr;  ///< laid out as the output; nullptr: none
   Activation before;
   Activation after;
+  Watch watch_before, watch_after;  ///< convolutions only
+
+  [[nodiscard]] bool watched() const noexcept {
+    return watch_before.rule != nullptr || watch_after.rule != nullptr;
+  }
 };
 
 /// Sizes that packed weights depend on; both differ between instruction sets.

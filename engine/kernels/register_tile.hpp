@@ -22,6 +22,8 @@ inline constexpr std::int64_t kBlock = 8;
 #endif
 inline constexpr std::int64_t kVectorsPerBlock = kBlock / kLanes;
 
+struct CountedEpilogue;
+
 /// One loop around the innermost: how often, and how far both operands move
 /// each time.
 struct TileLevel {
@@ -71,6 +73,7 @@ struct TileWork {
   const float* residual = nullptr;  ///< of c[0]
   const Activation* before = nullptr;
   const Activation* after = nullptr;
+  const CountedEpilogue* counted = nullptr;  ///< in place of before and after
 };
 
 using TileFunction = void (*)(const TileWork& work);

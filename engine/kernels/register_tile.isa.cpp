@@ -175,7 +175,16 @@ void tile(const TileWork& w) {
   }
   const TileEpilogue epilogue(*w.before, *w.after);
   const bool finish_here = !w.partial && epilogue.in_registers;
-  if (finish_here) {
+  if (w.counted != nullptr) {
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) {
+      IntVec fired(0);
+#pragma GCC unroll 32
+      for (int r = 0; r < kRows; ++r)
+        sums[r][v] = w.counted->apply(sums[r][v], residual_at(w, r * w.c_row + column_offset(w, v)), fired);
+      w.counted->add(w.channel + v * kLanes, fired);
+    }
+  } else if (finish_here) {
     epilogue.apply_tile(sums, w.residual != nullptr,
                         [&](int r, int v) { return w.residual + r * w.c_row + column_offset(w, v); });
   }
@@ -184,7 +193,7 @@ void tile(const TileWork& w) {
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) store(w.c + r * w.c_row + column_offset(w, v), sums[r][v]);
   }
-  if (!w.partial && !finish_here) finish_tile(w, epilogue, kRows, kVectors);
+  if (!w.partial && !finish_here && w.counted == nullptr) finish_tile(w, epilogue, kRows, kVectors);
 }
 
 /// The most rows of a tile.

@@ -4,6 +4,7 @@
 
 #include "kernels/activation_math.hpp"
 #include "kernels/product.hpp"
+#include "kernels/watched_activation.hpp"
 
 namespace ember::kernels::EMBER_ISA_NAMESPACE {
 
@@ -69,6 +70,47 @@ struct TileEpilogue {
   Bounds bounds_before, bounds_after;
 };
 
+/// An epilogue of which nothing is watched but what fires the last activation: that is counted in registers.
+struct CountedEpilogue {
+  EMBER_INLINE explicit CountedEpilogue(const ProductEpilogue& epilogue) {
+    const auto alone = [](const Watch& one, const Activation& applied) {
+      return one.rule != nullptr && one.rule->counts_only && runs_in_registers(applied.kind);
+    };
+    const Activation* activation = nullptr;
+    if (alone(epilogue.watch_after, epilogue.after) && epilogue.before.kind == ActivationKind::None) {
+      watch = epilogue.watch_after;
+      activation = &epilogue.after;
+    } else if (alone(epilogue.watch_before, epilogue.before) && epilogue.residual == nullptr &&
+               epilogue.after.kind == ActivationKind::None) {
+      watch = epilogue.watch_before;
+      activation = &epilogue.before;
+    } else {
+      return;
+    }
+    bounds = TileEpilogue::bounds_of(*activation);
+    above = broadcast(watch.rule->firing.fired_above);
+    below = broadcast(watch.rule->firing.fired_below);
+  }
+
+  [[nodiscard]] EMBER_INLINE bool applies() const { return watch.rule != nullptr; }
+
+  EMBER_INLINE Vec apply(Vec sum, const float* residual, IntVec& fired) const {
+    if (residual != nullptr) sum = sum + load(residual);
+    fired = count_if((sum > above) & (sum < below), fired);
+    return clamp(sum, bounds.low, bounds.high);
+  }
+
+  /// What fired on the lanes `channel`, …
+  EMBER_INLINE void add(std::int64_t channel, IntVec fired) const {
+    add_fired(watch.pieces[channel / PieceTotals::kChannels], channel % PieceTotals::kChannels, fired);
+  }
+
+  Watch watch;
+  TileEpilogue::Bounds bounds{broadcast(0.0F), broadcast(0.0F)};
+  Vec above = broadcast(0.0F);
+  Vec below = broadcast(0.0F);
+};
+
 /// Any epilogue, on `rows` rows of one vector, `stride` floats apart and already stored (and so in L1).
 /// Lane 0 is `channel`.
 inline void finish_stored(const TileEpilogue& epilogue, float* c, const float* residual, std::int64_t rows,
@@ -81,6 +123,33 @@ inline void finish_stored(const TileEpilogue& epilogue, float* c, const float* r
   }
   if (epilogue.after->kind != ActivationKind::None)
     apply_rows(*epilogue.after, c, c, rows, kLanes, stride, stride, channel);
+}
+
+/// An epilogue of which something is watched, on stored positions of one vector of channels; `residual` is
+/// laid out as they are and may be null.
+inline void finish_watched(const ProductEpilogue& epilogue, const Positions& positions, const float* residual,
+                           std::int64_t channel) {
+  const auto activate = [&](const Activation& activation, const Watch& watch) {
+    if (watch.rule != nullptr) {
+      apply_watched(watch, activation, positions, channel);
+    } else if (activation.kind != ActivationKind::None) {
+      for (std::int64_t run = 0; run < positions.runs; ++run) {
+        float* at = positions.first + run * positions.run_stride;
+        apply_rows(activation, at, at, positions.length, kLanes, positions.stride, positions.stride, channel);
+      }
+    }
+  };
+  activate(epilogue.before, epilogue.watch_before);
+  if (residual != nullptr) {
+    for (std::int64_t run = 0; run < positions.runs; ++run) {
+      const std::int64_t first = run * positions.run_stride;
+      for (std::int64_t i = 0; i < positions.length; ++i) {
+        float* at = positions.first + first + i * positions.stride;
+        store(at, load(at) + load(residual + first + i * positions.stride));
+      }
+    }
+  }
+  activate(epilogue.after, epilogue.watch_after);
 }
 
 }  // namespace ember::kernels::EMBER_ISA_NAMESPACE

@@ -26,6 +26,7 @@ struct WinogradJob {
   const float* filters = nullptr;  ///< [points][column tiles][in_channels][tile.columns]
   float* output = nullptr;         ///< [samples][out blocks][out_height][out_width][block]
   ProductEpilogue epilogue;        ///< bias padded to whole blocks; residual laid out as the output
+  std::int64_t sample_pieces = 0;  ///< statistics: from one sample's piece to the next one's
 
   float* transformed = nullptr;        ///< [points][in blocks][rows][block]
   std::int64_t transformed_block = 0;  ///< floats between blocks

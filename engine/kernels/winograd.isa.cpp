@@ -248,8 +248,56 @@ EMBER_INLINE void combine(const float* from, std::int64_t point, Vec (&outputs)[
   for (int i = 0; i < kOutputs; ++i) Transform::output(half[i], outputs[i]);
 }
 
+/// Tiles that are watched: like finish(), by whole rows of tiles, so that the epilogue meets long runs while
+/// they are in L1.
+template <int kOutputs>
+void finish_watched_tiles(const WinogradJob& job, std::int64_t tile, std::int64_t row, std::int64_t rows) {
+  const std::int64_t blocks = blocks_of(job.out_channels);
+  const std::int64_t plane = job.out_height * job.out_width * kBlock;
+  const std::int64_t image_row = job.out_width * kBlock;
+  const std::int64_t across = (job.out_width + kOutputs - 1) / kOutputs;
+  for (std::int64_t r = row; r < row + rows;) {
+    const TilePlace at = TileWalk<kOutputs>(job, tile + (r - row)).place();
+    const std::int64_t tiles = smaller(row + rows - r, across - at.x / kOutputs);
+    const std::int64_t high = smaller(kOutputs, job.out_height - at.y);
+    const std::int64_t wide = smaller(tiles * kOutputs, job.out_width - at.x);
+    ProductEpilogue epilogue = job.epilogue;
+    const std::int64_t pieces = at.sample * job.sample_pieces;
+    if (epilogue.watch_before.rule != nullptr) epilogue.watch_before.pieces += pieces;
+    if (epilogue.watch_after.rule != nullptr) epilogue.watch_after.pieces += pieces;
+    const std::int64_t out = at.sample * blocks * plane + at.y * image_row + at.x * kBlock;
+    for (std::int64_t channel = 0; channel < blocks * kBlock; channel += kLanes) {
+      const std::int64_t first = out + channel / kBlock * plane + channel % kBlock;
+      const float* from = job.products + channel / kBlock * job.products_block + channel % kBlock;
+      const Vec bias = job.epilogue.bias == nullptr ? broadcast(0.0F) : load(job.epilogue.bias + channel);
+      for (std::int64_t t = 0; t < tiles; ++t) {
+        Vec outputs[kOutputs][kOutputs];
+        combine<kOutputs>(from + (r + t) * kBlock, job.products_point, outputs);
+        float* to = job.output + first + t * kOutputs * kBlock;
+#pragma GCC unroll 4
+        for (int y = 0; y < kOutputs; ++y) {
+          if (y >= high) break;
+#pragma GCC unroll 4
+          for (int x = 0; x < kOutputs; ++x) {
+            if (t * kOutputs + x >= wide) break;
+            store(to + y * image_row + x * kBlock, outputs[y][x] + bias);
+          }
+        }
+      }
+      finish_watched(epilogue, {job.output + first, high, image_row, wide, kBlock},
+                     epilogue.residual == nullptr ? nullptr : epilogue.residual + first, channel);
+    }
+    r += tiles;
+  }
+}
+
 template <int kOutputs>
 void finish(const WinogradJob& job, std::int64_t tile, std::int64_t row, std::int64_t rows) {
+  const CountedEpilogue counted(job.epilogue);
+  if (job.epilogue.watched() && !counted.applies()) {
+    finish_watched_tiles<kOutputs>(job, tile, row, rows);
+    return;
+  }
   const std::int64_t blocks = blocks_of(job.out_channels);
   const std::int64_t plane = job.out_height * job.out_width * kBlock;
   const std::int64_t image_row = job.out_width * kBlock;
@@ -268,6 +316,7 @@ void finish(const WinogradJob& job, std::int64_t tile, std::int64_t row, std::in
         combine<kOutputs>(from + v, job.products_point, outputs);
         const std::int64_t channel = block * kBlock + v;
         const Vec bias = job.epilogue.bias == nullptr ? broadcast(0.0F) : load(job.epilogue.bias + channel);
+        IntVec fired(0);
 #pragma GCC unroll 4
         for (int y = 0; y < kOutputs; ++y) {
           if (y >= high) break;
@@ -277,11 +326,18 @@ void finish(const WinogradJob& job, std::int64_t tile, std::int64_t row, std::in
           for (int x = 0; x < kOutputs; ++x) {
             if (x >= wide) break;
             const Vec sum = outputs[y][x] + bias;
+            if (counted.applies()) {
+              store(to + x * kBlock, counted.apply(sum, residual ? added + x * kBlock : nullptr, fired));
+              continue;
+            }
             store(to + x * kBlock,
                   epilogue.in_registers ? epilogue.apply(sum, residual ? added + x * kBlock : nullptr) : sum);
           }
-          if (!epilogue.in_registers) finish_stored(epilogue, to, added, wide, kBlock, channel);
+          if (!epilogue.in_registers && !counted.applies())
+            finish_stored(epilogue, to, added, wide, kBlock, channel);
         }
+        if (counted.applies())
+          counted.add(at.sample * job.sample_pieces * PieceTotals::kChannels + channel, fired);
       }
     }
   }

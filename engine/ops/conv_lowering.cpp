@@ -96,6 +96,7 @@ LowerResult consider_direct(LowerContext& c) {
     if (c.epilogue.residual) lowered.input_layouts.back() = Layout::Blocked;
     lowered.output_layouts = {Layout::Blocked};
   }
+  if (c.epilogue.watched()) lowered.pieces = direct_conv_pieces(plan, c.kernels());
   lowered.step = make_direct_conv(std::move(plan), c.kernels());
   return lowered;
 }

@@ -44,8 +44,14 @@ class DepthwiseStep final : public Step {
       job.channel = first;
       job.epilogue = product_epilogue(plan_.epilogue, plan_.bias ? plan_.bias.get() + first : nullptr,
                                       residual == nullptr ? nullptr : residual + out);
+      watch(job.epilogue, plan_.epilogue, context,
+            (plane / plan_.blocks() * parts + task % parts) * piece_blocks(plan_.g.out_channels));
       kernels_->depthwise(job, rows_.begin(task % parts), rows_.end(task % parts));
     });
+  }
+
+  [[nodiscard]] PieceGrid pieces() const {
+    return {.samples = plan_.g.batch, .parts = rows_.parts(), .blocks = piece_blocks(plan_.g.out_channels)};
   }
 
  private:
@@ -101,7 +107,10 @@ LowerResult consider_depthwise_conv(LowerContext& c) {
   lowered.input_layouts[0] = Layout::Blocked;
   if (c.epilogue.residual) lowered.input_layouts.back() = Layout::Blocked;
   lowered.output_layouts = {Layout::Blocked};
-  lowered.step = std::make_unique<DepthwiseStep>(std::move(plan), c.inputs.size() - 1, *c.kernels().conv);
+  const bool watched = c.epilogue.watched();
+  auto step = std::make_unique<DepthwiseStep>(std::move(plan), c.inputs.size() - 1, *c.kernels().conv);
+  if (watched) lowered.pieces = step->pieces();
+  lowered.step = std::move(step);
   return lowered;
 }
 

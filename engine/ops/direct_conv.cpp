@@ -61,6 +61,7 @@ class DirectConvStep final : public Step {
     const ConvGeometry& g = plan_.g;
     in_blocks_ = ceil_div(g.in_per_group(), plan_.block);
     out_blocks_ = ceil_div(g.out_per_group(), plan_.block);
+    piece_blocks_ = piece_blocks(g.out_channels);
     for (const ConvPhase& phase : plan_.phases) splits_.emplace_back(g, phase, conv_->tile);
   }
 
@@ -129,8 +130,11 @@ class DirectConvStep final : public Step {
         plan_.g.batch * plan_.g.groups * parts, split.work, [&](std::int64_t task, int) {
           const std::int64_t strip = task % strip_parts;
           const std::int64_t tile = task % parts / strip_parts;
-          conv_->run(job_of(phase, operands, task / parts), split.strips.begin(strip),
-                     split.strips.end(strip), split.tiles.begin(tile), split.tiles.end(tile));
+          kernels::ConvJob job = job_of(phase, operands, task / parts);
+          const std::int64_t sample = task / (parts * plan_.g.groups);
+          watch(job.epilogue, plan_.epilogue, context, (sample * strip_parts + strip) * piece_blocks_);
+          conv_->run(job, split.strips.begin(strip), split.strips.end(strip), split.tiles.begin(tile),
+                     split.tiles.end(tile));
         });
   }
 
@@ -194,9 +198,18 @@ class DirectConvStep final : public Step {
   std::vector<PhaseSplit> splits_;
   std::int64_t in_blocks_ = 0;
   std::int64_t out_blocks_ = 0;
+  std::int64_t piece_blocks_ = 0;
 };
 
 }  // namespace
+
+std::optional<PieceGrid> direct_conv_pieces(const DirectConvPlan& plan, const kernels::KernelTable& kernels) {
+  // The kernel wants a sample's outputs without gaps.
+  if (plan.plain_output || plan.phases.size() != 1) return std::nullopt;
+  return PieceGrid{.samples = plan.g.batch,
+                   .parts = PhaseSplit(plan.g, plan.phases.front(), kernels.conv->tile).strips.parts(),
+                   .blocks = piece_blocks(plan.g.out_channels)};
+}
 
 std::unique_ptr<Step> make_direct_conv(DirectConvPlan plan, const kernels::KernelTable& kernels) {
   return std::make_unique<DirectConvStep>(std::move(plan), kernels);

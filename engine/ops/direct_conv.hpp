@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "kernels/convolution.hpp"
@@ -53,5 +54,7 @@ std::vector<ConvPhase> conv_transpose_phases(const ConvGeometry& g, std::int64_t
 void take_filters(LowerContext& c, DirectConvPlan& plan);
 
 std::unique_ptr<Step> make_direct_conv(DirectConvPlan plan, const kernels::KernelTable& kernels);
+/// How it gathers statistics; nothing where it does not.
+std::optional<PieceGrid> direct_conv_pieces(const DirectConvPlan& plan, const kernels::KernelTable& kernels);
 
 }  // namespace ember::ops

@@ -68,6 +68,8 @@ std::span<const Candidate> candidates(std::string_view op) {
   return found == map.end() ? std::span<const Candidate>() : std::span<const Candidate>(found->second);
 }
 
+bool gathers(std::string_view op) { return op == "Conv"; }
+
 std::int64_t TensorDesc::stored_elements() const noexcept {
   if (layout == Layout::Plain) return shape.elements();
   const std::int64_t padded = (shape[1] + block - 1) / block * block;

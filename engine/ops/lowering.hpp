@@ -16,6 +16,7 @@
 
 #include "core/parallel.hpp"
 #include "kernels/activation.hpp"
+#include "kernels/statistics.hpp"
 #include "ops/op.hpp"
 
 namespace ember::kernels {
@@ -52,7 +53,10 @@ struct Epilogue {
   kernels::Activation after;   ///< kind None when absent
   /// Keeps the PRelu slopes that before/after point at alive.
   std::shared_ptr<const std::vector<float>> slopes_before, slopes_after;
+  /// Set: what before or after is applied to is watched, by the step itself (see Lowered::pieces).
+  std::optional<kernels::WatchRule> watch_before, watch_after;
 
+  [[nodiscard]] bool watched() const noexcept { return watch_before.has_value() || watch_after.has_value(); }
   [[nodiscard]] bool empty() const noexcept {
     return !residual && before.kind == kernels::ActivationKind::None &&
            after.kind == kernels::ActivationKind::None;
@@ -65,6 +69,10 @@ struct StepContext {
                                         ///< constants and inputs left out
   std::span<void* const> outputs;       ///< nullptr for outputs left out
   std::byte* scratch = nullptr;         ///< scratch_bytes() bytes, kAlignment-aligned, content undefined
+  /// Pieces to gather in where Epilogue::watch_before and watch_after ask for it: laid out and counted as
+  /// Lowered::pieces says, empty before the run.
+  kernels::PieceTotals* pieces_before = nullptr;
+  kernels::PieceTotals* pieces_after = nullptr;
   Parallel& parallel;
 };
 
@@ -116,8 +124,17 @@ struct Placement {
   std::size_t offset = 0;  ///< bytes
 };
 
+/// How a step that gathers statistics of its output's activation cuts it: pieces[sample][part][block of 16
+/// channels]. Which positions of a sample are in which part depends neither on the batch nor on threads.
+struct PieceGrid {
+  std::int64_t samples = 0, parts = 0, blocks = 0;
+  [[nodiscard]] std::int64_t count() const noexcept { return samples * parts * blocks; }
+};
+
 struct Lowered {
   std::unique_ptr<Step> step;
+  /// Set by candidates that gather what Epilogue::watch_before and watch_after ask for.
+  std::optional<PieceGrid> pieces;
   /// Layout wanted for each input (the planner converts where it differs), and made for each output.
   /// Empty means all Plain.
   std::vector<Layout> input_layouts;
@@ -145,6 +162,9 @@ struct Candidate {
 
 /// The candidates of an ai.onnx operator, fastest first; empty when only the reference exists.
 std::span<const Candidate> candidates(std::string_view op);
+
+/// Whether some candidates of an ai.onnx operator gather statistics, see Lowered::pieces.
+bool gathers(std::string_view op);
 
 /// Candidates by ai.onnx operator; each lowering file adds its own (see lowering.cpp).
 using CandidateMap = std::map<std::string, std::vector<Candidate>, std::less<>>;

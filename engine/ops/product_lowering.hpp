@@ -18,7 +18,22 @@ inline kernels::ProductEpilogue product_epilogue(const Epilogue& fused, const fl
   return {.bias = bias,
           .residual = fused.residual ? static_cast<const float*>(residual) : nullptr,
           .before = fused.before,
-          .after = fused.after};
+          .after = fused.after,
+          .watch_before = {},
+          .watch_after = {}};
+}
+
+/// Lets the epilogue gather what is watched in the pieces from `piece` on.
+inline void watch(kernels::ProductEpilogue& epilogue, const Epilogue& fused, const StepContext& context,
+                  std::int64_t piece) {
+  if (fused.watch_before) epilogue.watch_before = {&*fused.watch_before, context.pieces_before + piece};
+  if (fused.watch_after) epilogue.watch_after = {&*fused.watch_after, context.pieces_after + piece};
+}
+
+/// Blocks that statistics of so many channels are gathered in.
+inline std::int64_t piece_blocks(std::int64_t channels) {
+  constexpr std::int64_t kPerBlock = kernels::PieceTotals::kChannels;
+  return (channels + kPerBlock - 1) / kPerBlock;
 }
 
 /// Serial nanoseconds that multiply-adds (counting two) and bytes streamed take at least, roughly.

@@ -62,8 +62,10 @@ class WinogradStep final : public Step {
     job_.out_channels = g.out_channels;
     job_.filters = plan_.weights.get();
     tiles_ = g.batch * tiles_of(g, form.outputs);
-    parts_ = Chunks(tiles_, rows_per_part());
-    job_.transformed_block = job_.products_block = odd_lines(parts_.chunk * plan_.block);
+    if (plan_.epilogue.watched()) cut_by_samples();
+    else parts_ = Chunks(tiles_, rows_per_part(tiles_));
+    job_.sample_pieces = pieces().parts * pieces().blocks;
+    job_.transformed_block = job_.products_block = odd_lines(parts_.chunk * part_rows_ * plan_.block);
     job_.transformed_point = odd_lines(ceil_div(g.in_channels, plan_.block) * job_.transformed_block);
     job_.products_point = odd_lines(columns_ * kernels.tile.columns / plan_.block * job_.products_block);
     work_ = product_nanoseconds(
@@ -72,7 +74,7 @@ class WinogradStep final : public Step {
   }
 
   [[nodiscard]] std::size_t scratch_bytes(int workers) const override {
-    return region_bytes() * static_cast<std::size_t>(parts_.parts() > 1 ? workers : 1);
+    return region_bytes() * static_cast<std::size_t>(parts() > 1 ? workers : 1);
   }
 
   void run(const StepContext& context) const override {
@@ -81,18 +83,54 @@ class WinogradStep final : public Step {
     job.output = static_cast<float*>(context.outputs[0]);
     job.epilogue = product_epilogue(plan_.epilogue, plan_.bias.get(),
                                     plan_.epilogue.residual ? context.inputs[plan_.residual] : nullptr);
-    if (parts_.parts() > 1) run_parts(context, job);
+    watch(job.epilogue, plan_.epilogue, context, 0);
+    if (parts() > 1) run_parts(context, job);
     else run_whole(context, job);
+  }
+
+  [[nodiscard]] PieceGrid pieces() const {
+    return {.samples = plan_.g.batch, .parts = within_.parts(), .blocks = piece_blocks(plan_.g.out_channels)};
   }
 
  private:
   /// Enough tiles for each pass over the filters to be worth it, and few enough that their transformed input
   /// and products stay in cache: 28 rows fill the register tiles of every instruction set.
-  [[nodiscard]] std::int64_t rows_per_part() const {
+  [[nodiscard]] static std::int64_t rows_per_part(std::int64_t tiles) {
     constexpr std::int64_t kRows = 28;
     // An even number of parts, for two threads to share.
-    const std::int64_t parts = ceil_div(tiles_, kRows);
-    return parts == 1 ? tiles_ : ceil_div(tiles_, ceil_div(parts, 2) * 2);
+    const std::int64_t parts = ceil_div(tiles, kRows);
+    return parts == 1 ? tiles : ceil_div(tiles, ceil_div(parts, 2) * 2);
+  }
+
+  /// Parts that are watched hold whole samples, or are cut from one as they would be from any: what is added
+  /// up of a sample must not depend on the others.
+  void cut_by_samples() {
+    const std::int64_t per_sample = tiles_ / plan_.g.batch;
+    const std::int64_t rows = rows_per_part(per_sample);
+    if (rows < per_sample) {
+      within_ = Chunks(per_sample, rows);
+      parts_ = Chunks(plan_.g.batch, 1);
+      part_rows_ = within_.chunk;
+    } else {
+      parts_ = Chunks(plan_.g.batch, std::max<std::int64_t>(1, rows_per_part(tiles_) / per_sample));
+      part_rows_ = per_sample;
+    }
+  }
+
+  [[nodiscard]] std::int64_t parts() const { return parts_.parts() * within_.parts(); }
+  struct Part {
+    std::int64_t first, rows;
+    std::int64_t piece;  ///< of a sample
+  };
+  [[nodiscard]] Part part(std::int64_t index) const {
+    if (!plan_.epilogue.watched()) return {parts_.begin(index), parts_.end(index) - parts_.begin(index), 0};
+    const std::int64_t per_sample = tiles_ / plan_.g.batch;
+    const std::int64_t outer = index / within_.parts();
+    const std::int64_t piece = index % within_.parts();
+    if (within_.parts() > 1) {
+      return {outer * per_sample + within_.begin(piece), within_.end(piece) - within_.begin(piece), piece};
+    }
+    return {parts_.begin(outer) * per_sample, (parts_.end(outer) - parts_.begin(outer)) * per_sample, 0};
   }
 
   [[nodiscard]] std::size_t transformed_bytes() const {
@@ -111,11 +149,11 @@ class WinogradStep final : public Step {
 
   /// Each part from input to output by one worker, all of it in its cache.
   void run_parts(const StepContext& context, const WinogradJob& shared) const {
-    context.parallel.for_each(parts_.parts(), work_, [&](std::int64_t part, int worker) {
+    context.parallel.for_each(parts(), work_, [&](std::int64_t index, int worker) {
       WinogradJob job = shared;
       aim(job, context.scratch + static_cast<std::size_t>(worker) * region_bytes());
-      const std::int64_t first = parts_.begin(part);
-      const std::int64_t rows = parts_.end(part) - first;
+      const auto [first, rows, piece] = part(index);
+      watch(job.epilogue, plan_.epilogue, context, piece * pieces().blocks);
       form_->transform(job, first, 0, rows);
       for (std::int64_t point = 0; point < points_; ++point) form_->multiply(job, point, rows, 0, columns_);
       form_->finish(job, first, 0, rows);
@@ -132,17 +170,21 @@ class WinogradStep final : public Step {
     });
     context.parallel.for_each(
         points_, work_, [&](std::int64_t point, int) { form_->multiply(job, point, tiles_, 0, columns_); });
-    context.parallel.for_each(rows.parts(), around, [&](std::int64_t part, int) {
-      form_->finish(job, rows.begin(part), rows.begin(part), rows.end(part) - rows.begin(part));
+    // Of a sample that is watched, one tile is added up after the other.
+    const Chunks ends = plan_.epilogue.watched() ? Chunks(tiles_, tiles_ / plan_.g.batch) : rows;
+    context.parallel.for_each(ends.parts(), around, [&](std::int64_t part, int) {
+      form_->finish(job, ends.begin(part), ends.begin(part), ends.end(part) - ends.begin(part));
     });
   }
 
   WinogradPlan plan_;
   const WinogradForm* form_;
   std::int64_t points_;
-  std::int64_t columns_ = 0;  ///< column tiles of the filters
-  std::int64_t tiles_ = 0;    ///< of all samples
-  Chunks parts_;
+  std::int64_t columns_ = 0;    ///< column tiles of the filters
+  std::int64_t tiles_ = 0;      ///< of all samples
+  Chunks parts_;                ///< of all tiles, or of samples where they are watched
+  Chunks within_;               ///< watched: of one sample's tiles
+  std::int64_t part_rows_ = 1;  ///< tiles for each of what parts_ counts, at most
   WinogradJob job_;
   std::int64_t work_ = 0;
 };
@@ -258,7 +300,9 @@ LowerResult consider(LowerContext& c, const WinogradForm& form) {
   lowered.input_layouts[0] = Layout::Blocked;
   if (c.epilogue.residual) lowered.input_layouts.back() = Layout::Blocked;
   lowered.output_layouts = {Layout::Blocked};
-  lowered.step = std::make_unique<WinogradStep>(std::move(plan), form, kernels);
+  auto step = std::make_unique<WinogradStep>(std::move(plan), form, kernels);
+  if (c.epilogue.watched()) lowered.pieces = step->pieces();
+  lowered.step = std::move(step);
   return lowered;
 }
 

@@ -90,10 +90,13 @@ class ReferenceStep final : public ops::Step {
 
 class Compiler {
  public:
-  Compiler(Specialized network, const PlanOptions& options, PackCache& packs)
+  /// `shown`: watched values that have to be shown to their probes as they are.
+  Compiler(Specialized network, const PlanOptions& options, PackCache& packs,
+           const std::set<std::string>& shown = {})
       : plan_(std::make_shared<Plan>()),
         options_(options),
         packs_(packs),
+        shown_(shown),
         table_(kernels::table(options.isa)) {
     plan_->network = std::move(network);
     plan_->isa = options.isa;
@@ -125,25 +128,31 @@ class Compiler {
 
   std::shared_ptr<Plan> run() {
     widen_halves(plan_->network);
-    const std::set<ValueId> kept = probed_values();
-    merged_ = merge_activations(plan_->network, kept);
+    find_probes();
+    const std::set<ValueId> seen = probed_values();
+    merged_ = merge_activations(plan_->network, seen);
     if (options_.reference_only.empty()) {
-      labels_ = merge_attention(plan_->network, kept);
-      labels_.merge(merge_channel_moves(plan_->network, kept));
-      labels_.merge(spread_small_groups(plan_->network, table_.block, kept));
+      labels_ = merge_attention(plan_->network, seen);
+      labels_.merge(merge_channel_moves(plan_->network, seen));
+      labels_.merge(spread_small_groups(plan_->network, table_.block, seen));
       labels_.merge(flatten_narrow_transposed(plan_->network, table_.block));
-      labels_.merge(merge_siblings(plan_->network, table_.block, kept));
+      labels_.merge(merge_siblings(plan_->network, table_.block, seen));
     }
     labels_.insert(merged_.begin(), merged_.end());
     for (const ValueId v : graph().inputs) plan_->inputs.push_back(define_input(v));
     for (std::size_t i = 0; i < graph().captured.size(); ++i) define_captured(i);
     for (const ValueId v : graph().inputs) probe(v);
-    for (const Chain& chain : chain_convolutions(plan_->network, fuse(plan_->network, kept), kept))
+    for (const Chain& chain :
+         chain_convolutions(plan_->network, fuse(plan_->network, kept_, watched_), kept_))
       emit_chain(chain);
     for (const ValueId v : graph().outputs) plan_->outputs.push_back(finish_output(v));
     assign_memory(*plan_);
     return plan_;
   }
+
+  /// Values that were to be watched in passing, which the kernel chosen for them cannot do. Unless empty, the
+  /// plan is of no use: compile again with these shown.
+  [[nodiscard]] const std::set<std::string>& unwatched() const { return unwatched_; }
 
  private:
   [[nodiscard]] const graph::Graph& graph() const { return plan_->network.graph; }
@@ -151,8 +160,7 @@ class Compiler {
 
   // ---- probes
 
-  std::set<ValueId> probed_values() {
-    std::set<ValueId> kept;
+  void find_probes() {
     for (std::size_t i = 0; i < options_.probes.size(); ++i) {
       ValueId v = graph().find_value(options_.probes[i].value);
       if (!graph().is_available(v)) v = graph().find_value(widened_name(options_.probes[i].value));
@@ -160,10 +168,25 @@ class Compiler {
         throw Error(ErrorCode::InvalidArgument, "no such value to watch in the compiled network",
                     {.model = graph().metadata.model_name, .tensor = options_.probes[i].value});
       }
-      kept.insert(v);
       probes_[v].push_back(static_cast<int>(i));
     }
-    return kept;
+    for (const auto& [v, indices] : probes_) {
+      const bool passing =
+          indices.size() == 1 && request(v).watch.has_value() && !shown_.contains(graph().value(v).name);
+      (passing ? watched_ : kept_).insert(v);
+    }
+  }
+
+  [[nodiscard]] std::set<ValueId> probed_values() const {
+    std::set<ValueId> values = kept_;
+    values.insert(watched_.begin(), watched_.end());
+    return values;
+  }
+
+  /// The only probe of a value in watched_.
+  [[nodiscard]] int probe_of(ValueId v) const { return v == kNoValue ? -1 : probes_.at(v).front(); }
+  [[nodiscard]] const ProbeRequest& request(ValueId v) const {
+    return options_.probes[static_cast<std::size_t>(probe_of(v))];
   }
 
   void probe(ValueId v) {
@@ -312,6 +335,19 @@ class Compiler {
   }
 
   void emit(const Group& group) {
+    const bool as_one = emit_steps(group);
+    const bool gathered = as_one && !plan_->steps.empty() && plan_->steps.back().pieces.count() > 0;
+    for (const ValueId v : {group.watched_before, group.watched_after}) {
+      if (v != kNoValue && !gathered) unwatched_.insert(graph().value(v).name);
+    }
+    if (!as_one) return;  // each node has shown its own
+    for (const ValueId v : graph().node(group.nodes.back()).outputs) {
+      if (v != kNoValue) probe(v);
+    }
+  }
+
+  /// False: as one group per node.
+  bool emit_steps(const Group& group) {
     const auto branches = plan_->network.branches.find(group.main);
     if (branches != plan_->network.branches.end()) {
       emit_conditional(group.main, branches->second);
@@ -326,15 +362,15 @@ class Compiler {
                 .epilogue = {},
                 .bias = kNoValue,
                 .residual = kNoValue,
-                .output = outputs.empty() ? kNoValue : outputs[0]});
+                .output = outputs.empty() ? kNoValue : outputs[0],
+                .watched_before = kNoValue,
+                .watched_after = kNoValue});
         }
-        return;
+        return false;
       }
       emit_reference(group.main);
     }
-    for (const ValueId v : graph().node(group.nodes.back()).outputs) {
-      if (v != kNoValue) probe(v);
-    }
+    return true;
   }
 
   [[nodiscard]] bool is_static(const Group& group) const {
@@ -421,6 +457,8 @@ class Compiler {
                                               : TensorDesc{fact(v).type, *fact(v).shape, Layout::Plain, 1});
     }
     context.epilogue = group.epilogue;
+    if (group.watched_before != kNoValue) context.epilogue.watch_before = request(group.watched_before).watch;
+    if (group.watched_after != kNoValue) context.epilogue.watch_after = request(group.watched_after).watch;
     context.watched = !options_.probes.empty();
     return context;
   }
@@ -437,6 +475,11 @@ class Compiler {
     step.step = std::move(lowered.step);
     step.in_place = lowered.in_place;
     step.placements = std::move(lowered.placements);
+    if (lowered.pieces) {
+      step.pieces = *lowered.pieces;
+      step.watch_before = probe_of(group.watched_before);
+      step.watch_after = probe_of(group.watched_after);
+    }
     const auto layout_at = [](const std::vector<Layout>& layouts, std::size_t i) {
       return i < layouts.size() ? layouts[i] : Layout::Plain;
     };
@@ -541,16 +584,37 @@ class Compiler {
   std::shared_ptr<Plan> plan_;
   const PlanOptions& options_;
   PackCache& packs_;
+  const std::set<std::string>& shown_;
   const kernels::KernelTable& table_;
   std::map<ValueId, int> primary_;                    ///< the slot a value was made in
   std::map<std::pair<ValueId, Layout>, int> copies_;  ///< every slot a value exists in
   std::map<ValueId, std::vector<int>> probes_;
+  std::set<ValueId> kept_;     ///< shown to their probes
+  std::set<ValueId> watched_;  ///< may disappear into a step that watches them
+  std::set<std::string> unwatched_;
   Labels merged_;  ///< activations merged from several nodes
   Labels labels_;  ///< of all nodes that rewrites made
   std::string refusals_;
   std::string chain_refusal_;  ///< why the next group does not run in a chain
   bool reads_in_place_ = false;
 };
+
+}  // namespace
+
+namespace {
+
+/// A plan of the whole batch. What was to be watched in passing and cannot be is shown in a second attempt.
+std::shared_ptr<Plan> compile_whole(const graph::Graph& graph, Specialized network,
+                                    const PlanOptions& options, PackCache& packs) {
+  std::set<std::string> shown;
+  while (true) {
+    Compiler compiler(std::move(network), options, packs, shown);
+    std::shared_ptr<Plan> plan = compiler.run();
+    if (compiler.unwatched().empty()) return plan;
+    shown.insert(compiler.unwatched().begin(), compiler.unwatched().end());
+    network = specialize(graph, options.input_shapes);
+  }
+}
 
 }  // namespace
 
@@ -564,7 +628,7 @@ std::shared_ptr<const Plan> compile(const graph::Graph& graph, const PlanOptions
     auto part = Compiler(specialize(graph, of_part.input_shapes), of_part, packs).run_part();
     plan = Compiler(std::move(whole), options, packs).run_whole(std::move(part), batching.parts);
   } else {
-    plan = Compiler(std::move(whole), options, packs).run();
+    plan = compile_whole(graph, std::move(whole), options, packs);
   }
   plan->batching = std::move(batching.reason);
   return plan;

@@ -18,8 +18,8 @@ namespace {
 
 class Fuser {
  public:
-  Fuser(const Specialized& specialized, const std::set<ValueId>& kept)
-      : s_(specialized), kept_(kept), taken_(node_limit(), false) {
+  Fuser(const Specialized& specialized, const std::set<ValueId>& kept, const std::set<ValueId>& watched)
+      : s_(specialized), kept_(kept), watched_(watched), taken_(node_limit(), false) {
     for (ops::ActivationPattern& pattern : ops::find_activations(s_.graph)) {
       const ValueId input = pattern.input;
       activations_.emplace(input, std::move(pattern));
@@ -55,7 +55,9 @@ class Fuser {
                 .epilogue = {},
                 .bias = kNoValue,
                 .residual = kNoValue,
-                .output = kNoValue};
+                .output = kNoValue,
+                .watched_before = kNoValue,
+                .watched_after = kNoValue};
     take({id});
     if (!node.outputs.empty()) group.output = node.outputs[0];
     const ops::Operator* op = ops::find_operator(node.domain, node.op, s_.graph.opset(node));
@@ -63,10 +65,11 @@ class Fuser {
     const bool one_output = std::ranges::count_if(node.outputs, [](ValueId v) { return v != kNoValue; }) == 1;
     if (!one_output || group.output == kNoValue) return group;
     if (op->fuses.bias) absorb_bias(group);
-    if (op->fuses.activation) absorb_activation(group, group.epilogue.before, group.epilogue.slopes_before);
-    if (op->fuses.residual && absorb_residual(group) && op->fuses.activation) {
-      absorb_activation(group, group.epilogue.after, group.epilogue.slopes_after);
-    }
+    ops::Epilogue& epilogue = group.epilogue;
+    if (op->fuses.activation)
+      absorb_activation(group, epilogue.before, epilogue.slopes_before, group.watched_before);
+    if (op->fuses.residual && absorb_residual(group) && op->fuses.activation)
+      absorb_activation(group, epilogue.after, epilogue.slopes_after, group.watched_after);
     return group;
   }
 
@@ -78,15 +81,18 @@ class Fuser {
   }
 
   void absorb_activation(Group& group, kernels::Activation& slot,
-                         std::shared_ptr<const std::vector<float>>& slopes) {
+                         std::shared_ptr<const std::vector<float>>& slopes, ValueId& watched) {
     const auto found = activations_.find(group.output);
     if (found == activations_.end() || !can_vanish(group.output)) return;
+    const bool watch = watched_.contains(group.output);
+    if (watch && !ops::gathers(s_.graph.node(group.main).op)) return;
     const ops::ActivationPattern& pattern = found->second;
     const auto& readers = s_.graph.users(group.output);
     const bool only_reader = std::ranges::all_of(readers, [&](NodeId reader) {
       return std::ranges::find(pattern.nodes, reader) != pattern.nodes.end();
     });
     if (!only_reader || any_taken(pattern.nodes)) return;
+    if (watch) watched = group.output;
     slot = pattern.function;
     slopes = pattern.slopes;
     group.nodes.insert(group.nodes.end(), pattern.nodes.begin(), pattern.nodes.end());
@@ -97,7 +103,7 @@ class Fuser {
   /// An Add of one constant per column.
   void absorb_bias(Group& group) {
     const auto& readers = s_.graph.users(group.output);
-    if (readers.size() != 1 || !can_vanish(group.output)) return;
+    if (readers.size() != 1 || !can_vanish(group.output) || watched_.contains(group.output)) return;
     const NodeId id = readers[0];
     const graph::Node& add = s_.graph.node(id);
     if (add.op != "Add" || !add.domain.empty() || taken_[static_cast<std::size_t>(id)]) return;
@@ -119,7 +125,7 @@ class Fuser {
 
   bool absorb_residual(Group& group) {
     const auto& readers = s_.graph.users(group.output);
-    if (readers.size() != 1 || !can_vanish(group.output)) return false;
+    if (readers.size() != 1 || !can_vanish(group.output) || watched_.contains(group.output)) return false;
     const NodeId id = readers[0];
     const graph::Node& add = s_.graph.node(id);
     if (add.op != "Add" || !add.domain.empty() || taken_[static_cast<std::size_t>(id)]) return false;
@@ -146,14 +152,16 @@ class Fuser {
 
   const Specialized& s_;
   const std::set<ValueId>& kept_;
+  const std::set<ValueId>& watched_;
   std::vector<bool> taken_;
   std::map<ValueId, ops::ActivationPattern> activations_;  ///< by input value
 };
 
 }  // namespace
 
-std::vector<Group> fuse(const Specialized& specialized, const std::set<graph::ValueId>& kept) {
-  return Fuser(specialized, kept).run();
+std::vector<Group> fuse(const Specialized& specialized, const std::set<graph::ValueId>& kept,
+                        const std::set<graph::ValueId>& watched) {
+  return Fuser(specialized, kept, watched).run();
 }
 
 }  // namespace ember::plan

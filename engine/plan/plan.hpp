@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -58,6 +59,9 @@ struct PlannedStep {
   int probe = -1;
   std::shared_ptr<const Plan> part_plan;
   std::int64_t parts = 0;
+  /// Kernel: probes that get the statistics it gathers of its fused activations; -1: none.
+  int watch_before = -1, watch_after = -1;
+  ops::PieceGrid pieces;
 
   // For people.
   std::string node, op, implementation, refusals;
@@ -82,6 +86,9 @@ struct Plan {
 struct ProbeRequest {
   std::string value;
   bool plain = false;  ///< wants the plain layout
+  /// Set: the statistics that a step gathers while it applies the activation of this value will do; where
+  /// none does, the value itself is shown.
+  std::optional<kernels::WatchRule> watch;
 };
 
 struct PlanOptions {

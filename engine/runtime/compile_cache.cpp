@@ -16,8 +16,13 @@ std::string key_of(const graph::Graph* graph, const plan::PlanOptions& options) 
   std::string key = fmt::format("{} {} {}", static_cast<const void*>(graph), simd::to_string(options.isa),
                                 options.micro_batch);
   for (const auto& [name, shape] : options.input_shapes) key += fmt::format(" {}{}", name, to_string(shape));
-  for (const plan::ProbeRequest& probe : options.probes)
+  for (const plan::ProbeRequest& probe : options.probes) {
     key += fmt::format(" ?{}{}", probe.value, probe.plain ? "p" : "");
+    if (!probe.watch) continue;
+    const kernels::FiringRule& rule = probe.watch->firing;
+    key += fmt::format("w{} {} {} {} {}", probe.watch->counts_only ? "c" : "", rule.fired_above,
+                       rule.fired_below, rule.saturated_up_to, rule.saturated_from);
+  }
   for (const std::string& op : options.reference_only) key += " !" + op;
   return key;
 }

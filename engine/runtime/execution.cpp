@@ -27,6 +27,16 @@ Execution::Execution(std::shared_ptr<const plan::Plan> plan, int workers)
   for (std::size_t at = 0; at < plan_->steps.size(); ++at) {
     bind(at);
     const PlannedStep& step = plan_->steps[at];
+    const auto pieces = [&](int watch) -> std::shared_ptr<kernels::PieceTotals> {
+      if (watch < 0) return nullptr;
+      const std::size_t bytes = static_cast<std::size_t>(step.pieces.count()) * sizeof(kernels::PieceTotals);
+      std::shared_ptr<void> memory = allocate_aligned(bytes);
+      std::memset(memory.get(), 0, bytes);
+      auto* first = static_cast<kernels::PieceTotals*>(memory.get());
+      return {std::move(memory), first};
+    };
+    bindings_[at].pieces_before = pieces(step.watch_before);
+    bindings_[at].pieces_after = pieces(step.watch_after);
     if (step.then_plan != nullptr)
       bindings_[at].then_branch = std::make_unique<Execution>(step.then_plan, workers);
     if (step.else_plan != nullptr)
@@ -106,12 +116,7 @@ void Execution::run_step(std::size_t at, Parallel& parallel, std::span<Probe* co
   Binding& binding = bindings_[at];
   switch (step.kind) {
     case PlannedStep::Kind::Kernel:
-    case PlannedStep::Kind::Reference:
-      step.step->run({.inputs = binding.inputs,
-                      .outputs = binding.outputs,
-                      .scratch = static_cast<std::byte*>(scratch_.get()),
-                      .parallel = parallel});
-      return;
+    case PlannedStep::Kind::Reference: run_kernel(step, binding, parallel, probes); return;
     case PlannedStep::Kind::Copy: {
       const ConstTensorView from = view(step.inputs[0]);
       if (from.bytes() != 0) std::memcpy(binding.outputs[0], from.raw(), from.bytes());
@@ -122,6 +127,27 @@ void Execution::run_step(std::size_t at, Parallel& parallel, std::span<Probe* co
     case PlannedStep::Kind::Probe: run_probe(step, parallel, probes); return;
     case PlannedStep::Kind::MicroBatches: run_micro_batches(step, binding, parallel, timed); return;
   }
+}
+
+void Execution::run_kernel(const PlannedStep& step, const Binding& binding, Parallel& parallel,
+                           std::span<Probe* const> probes) {
+  step.step->run({.inputs = binding.inputs,
+                  .outputs = binding.outputs,
+                  .scratch = static_cast<std::byte*>(scratch_.get()),
+                  .pieces_before = binding.pieces_before.get(),
+                  .pieces_after = binding.pieces_after.get(),
+                  .parallel = parallel});
+  const auto show = [&](int watch, kernels::PieceTotals* pieces) {
+    if (watch < 0) return;
+    probes[static_cast<std::size_t>(watch)]->observe(
+        PieceData{.pieces = pieces,
+                  .grid = step.pieces,
+                  .desc = plan_->slots[static_cast<std::size_t>(step.outputs[0])].desc,
+                  .kernels = kernels::table(plan_->isa),
+                  .parallel = parallel});
+  };
+  show(step.watch_before, binding.pieces_before.get());
+  show(step.watch_after, binding.pieces_after.get());
 }
 
 void Execution::run_dynamic(const PlannedStep& step) {
@@ -226,10 +252,11 @@ void Execution::run_probe(const PlannedStep& step, Parallel& parallel, std::span
     const Tensor& tensor = dynamic_[static_cast<std::size_t>(slot)];
     desc = {tensor.type(), tensor.shape(), ops::Layout::Plain, 1};
   }
-  probes[static_cast<std::size_t>(step.probe)]->observe({.data = static_cast<const float*>(address(slot)),
-                                                         .desc = desc,
-                                                         .kernels = kernels::table(plan_->isa),
-                                                         .parallel = parallel});
+  probes[static_cast<std::size_t>(step.probe)]->observe(
+      ProbeData{.data = static_cast<const float*>(address(slot)),
+                .desc = desc,
+                .kernels = kernels::table(plan_->isa),
+                .parallel = parallel});
 }
 
 void Execution::store(int slot, Tensor value) {

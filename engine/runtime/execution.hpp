@@ -49,13 +49,16 @@ class Execution {
     std::vector<const void*> inputs;
     std::vector<void*> outputs;
     std::unique_ptr<Execution> then_branch, else_branch;
-    std::vector<Part> parts;  ///< micro-batches: one per worker
+    std::vector<Part> parts;                                            ///< micro-batches: one per worker
+    std::shared_ptr<kernels::PieceTotals> pieces_before, pieces_after;  ///< empty between runs
   };
 
   void bind(std::size_t step);
   [[nodiscard]] void* address(int slot) const;
   [[nodiscard]] ConstTensorView view(int slot) const;
   void run_step(std::size_t at, Parallel& parallel, std::span<Probe* const> probes, bool timed);
+  void run_kernel(const plan::PlannedStep& step, const Binding& binding, Parallel& parallel,
+                  std::span<Probe* const> probes);
   void run_dynamic(const plan::PlannedStep& step);
   void run_branch(const plan::PlannedStep& step, Binding& binding, Parallel& parallel);
   void run_micro_batches(const plan::PlannedStep& step, Binding& binding, Parallel& parallel, bool timed);

@@ -134,7 +134,7 @@ void Session::Impl::add_observers(const Model& model) {
         const std::string& value = original.value(output).name;
         if (!observer->wants(value, original.label(id), original.node(id).op)) continue;
         observer_probes.push_back(std::make_unique<ObserverProbe>(*observer, value));
-        probes.push_back({value, observer_probes.back().get()});
+        probes.push_back({value, observer_probes.back().get(), std::nullopt});
         probe_plain.push_back(true);
         vanished = vanished || !graph->is_available(graph->find_value(value));
       }
@@ -152,7 +152,8 @@ void Session::Impl::reshape(const std::map<std::string, Shape>& wanted) {
   request.input_shapes = plan::resolve_input_shapes(*graph, merged);
   request.reference_only = options.reference_only;
   request.micro_batch = options.micro_batch;
-  for (std::size_t i = 0; i < probes.size(); ++i) request.probes.push_back({probes[i].value, probe_plain[i]});
+  for (std::size_t i = 0; i < probes.size(); ++i)
+    request.probes.push_back({probes[i].value, probe_plain[i], probes[i].watch});
   std::shared_ptr<const plan::Plan> plan = cache->plan(graph, request);
   execution.reset();  // its memory goes before the next one's comes
   execution.emplace(std::move(plan), arena != nullptr ? arena->threads() : 1);

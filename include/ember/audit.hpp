@@ -44,6 +44,7 @@ struct ChannelStatistics {
   std::int64_t positions_fired = 0;
   std::int64_t positions_saturated = 0;
   std::int64_t not_finite = 0;  ///< positions with NaN or infinity before the activation
+  // NaN with AuditOptions::counts_only, as is what follows from them.
   double pre_min = 0, pre_max = 0, pre_sum = 0, pre_sum_squares = 0;  ///< before the activation
   double out_min = 0, out_max = 0, out_sum = 0, out_sum_squares = 0;  ///< after it
   double out_sum_abs = 0;
@@ -159,6 +160,10 @@ struct AuditOptions {
   /// The group of each sample (any numbers), such as the video that a frame is from; then the group is the
   /// trial, and rate bounds and 'rare' count groups. One entry per sample of the data; empty: no groups.
   std::vector<std::int64_t> groups;
+  /// Count which samples and positions fire, and nothing else, which costs less. Minima, maxima and sums are
+  /// then NaN, what needs them is not looked at (dormant, constant, saturated; always_on where a value can
+  /// saturate; causes), and the report's notes say so.
+  bool counts_only = false;
   bool explain = true;               ///< seek the causes of unhealthy channels, see <ember/explain.hpp>
   std::int64_t explain_samples = 0;  ///< of which every counterfactual is a count; 0: chosen, 16 to 256
   /// Turns on proofs about this domain, and the search for inputs in it that fire silent channels. Without a

@@ -1,6 +1,7 @@
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -103,6 +104,34 @@ TEST_CASE("reports have the same bits at any batch size and thread count") {
     const std::string json = to_json(audit(model, samples, options));
     if (first.empty()) first = json;
     CHECK(json == first);
+  }
+}
+
+TEST_CASE("counting alone sees the same firing, and claims nothing that it did not look at") {
+  // Fires always; never; always, beyond 6; seldom; is 3 throughout; next to nothing.
+  const std::vector<Affine> channels = {{1, 3}, {1, -5}, {1, 9}, {-4, 1}, {0, 3}, {1e-9F, 0}};
+  for (const char* op : {"Relu", "LeakyRelu", "Sigmoid"}) {
+    const Model model = model_of(affine_network(channels, op));
+    MemorySamples data(test::random_tensor({40, 1, 3, 3}, 2, -1.0F, 1.0F));
+    const AuditReport all = audit(model, data, {.batch = 7, .explain = false});
+    const AuditReport counts = audit(model, data, {.batch = 7, .counts_only = true});
+    CHECK(counts.explain_samples == 0);
+    CHECK(counts.notes.size() == all.notes.size() + 1);
+    for (std::size_t c = 0; c < channels.size(); ++c) {
+      const ChannelReport& full = all.layers()[0].channels[c];
+      const ChannelReport& counted = counts.layers()[0].channels[c];
+      CHECK(counted.statistics.samples == full.statistics.samples);
+      CHECK(counted.statistics.samples_fired == full.statistics.samples_fired);
+      CHECK(counted.statistics.positions_fired == full.statistics.positions_fired);
+      CHECK(counted.statistics.first_fired == full.statistics.first_fired);
+      CHECK(std::isnan(counted.statistics.pre_min));
+      CHECK(std::isnan(counted.statistics.out_sum));
+      CHECK(std::isnan(counted.dormancy));
+    }
+    if (op == std::string("Relu"))
+      CHECK(verdicts(counts.layers()[0]) ==
+            std::vector{AlwaysOn, Silent, AlwaysOn, Healthy, AlwaysOn, Healthy});
+    if (op == std::string("Sigmoid")) CHECK(counts.count(Healthy) == counts.channels());
   }
 }
 

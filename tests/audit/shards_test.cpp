@@ -74,6 +74,15 @@ TEST_CASE("ten shards, merged in any order and grouping, make the report of one 
   }
 }
 
+TEST_CASE("shards that count firing alone make the report of one such run, through the file too") {
+  const Model model = bundled("digits_cnn_dead_bias");
+  const AuditOptions counting{.counts_only = true};
+  AuditStatistics total = AuditStatistics::parse(shard(model, 2, 2, counting).serialize());
+  total.merge(shard(model, 1, 2, counting));
+  CHECK(to_json(total.report()) == whole(model, counting));
+  CHECK(whole(model, counting) != whole(model));
+}
+
 TEST_CASE("the report has the same bits at any batch size and number of threads") {
   const Model model = bundled("digits_cnn_dead_bias");
   const std::string expected = whole(model, {.samples = 300});
@@ -116,6 +125,7 @@ TEST_CASE("parts that do not belong together are refused, and the total stays as
   refused([&] { total.merge(gather_statistics(model, *scaled, {}, {.shard = {2, 3}})); }, {"preprocessed"});
   refused([&] { total.merge(shard(model, 2, 3, {.samples = 1000})); }, {"1000", "1347"});
   refused([&] { total.merge(shard(model, 2, 3, {.rare_below = 0.01})); }, {"--rare"});
+  refused([&] { total.merge(shard(model, 2, 3, {.counts_only = true})); }, {"--counts-only"});
   refused([&] { total.merge(shard(model, 1, 3)); }, {"counted already", "samples 1 to "});
   refused([&] { total.merge(shard(model, 1, 2)); }, {"counted already"});
   CHECK(total.serialize() == before);

@@ -1,0 +1,327 @@
+#include "kernels/watched_activation.hpp"
+
+#include "kernels/statistics_chunk.hpp"
+
+namespace ember::kernels::EMBER_ISA_NAMESPACE {
+
+namespace {
+
+/// Relu, or a Clip from 0 up: whatever is asked of the output follows from the input or is a sum.
+struct Ramp {
+  bool applies = false;
+  bool clipped = false;
+  float high = __builtin_inff();
+
+  EMBER_INLINE explicit Ramp(const Activation& a)
+      : applies(a.kind == ActivationKind::Relu ||
+                (a.kind == ActivationKind::Clip && a.alpha == 0.0F && a.beta > 0.0F)),
+        clipped(applies && a.kind == ActivationKind::Clip && a.beta <= kLargest),
+        high(clipped ? a.beta : __builtin_inff()) {}
+};
+
+/// What a chunk adds to the lanes of one vector.
+struct ChunkTotals {
+  IntVec fired = broadcast(0);
+  IntVec saturated = broadcast(0);
+  IntVec not_finite = broadcast(0);
+  Moments pre, out;
+  Vec out_sum_abs = broadcast(0.0F);
+};
+
+template <class F>
+EMBER_INLINE void for_each_position(const Positions& at, F&& f) {
+  for (std::int64_t run = 0; run < at.runs; ++run) {
+    float* x = at.first + run * at.run_stride;
+    for (std::int64_t i = 0; i < at.length; ++i, x += at.stride) f(x);
+  }
+}
+
+/// What a ramp's chunk adds up, in registers.
+struct RampSums {
+  Moments pre;
+  Vec out = broadcast(0.0F);
+  Vec out_squares = broadcast(0.0F);
+  IntVec fired = broadcast(0);
+  IntVec saturated = broadcast(0);
+
+  template <bool kClipped>
+  EMBER_INLINE void apply(float* at, Vec top, float* kept, Vec& pre_squares, Vec& squares) {
+    const Vec zero = broadcast(0.0F);
+    const Vec x = load(at);
+    store(kept, x);
+    pre.min = at_most(x, pre.min);
+    pre.max = at_least(x, pre.max);
+    pre.sum = pre.sum + x;
+    pre_squares = fmadd(x, x, pre_squares);
+    fired = count_if(x > zero, fired);
+    Vec y = at_least(x, zero);
+    if constexpr (kClipped) {
+      y = at_most(y, top);
+      saturated = count_if(x >= top, saturated);
+    }
+    store(at, y);
+    out = out + y;
+    squares = fmadd(y, y, squares);
+  }
+};
+
+/// False, and no totals, when some value is not finite or its square is not; the values before the
+/// activation are in `pre` in any case.
+template <bool kClipped>
+EMBER_INLINE bool apply_ramp(const Positions& positions, float high, float* pre, ChunkTotals& totals) {
+  const Vec top = broadcast(high);
+  RampSums sums;
+  // Squares go in two chains, for adding one takes longer than the rest of a row.
+  Vec odd_pre = broadcast(0.0F);
+  Vec odd_out = broadcast(0.0F);
+  float* kept = pre;
+  for (std::int64_t run = 0; run < positions.runs; ++run) {
+    float* at = positions.first + run * positions.run_stride;
+    std::int64_t i = 0;
+    for (; i + 1 < positions.length; i += 2) {
+      sums.apply<kClipped>(at, top, kept, sums.pre.sum_squares, sums.out_squares);
+      sums.apply<kClipped>(at + positions.stride, top, kept + kLanes, odd_pre, odd_out);
+      at += 2 * positions.stride;
+      kept += 2 * kLanes;
+    }
+    if (i < positions.length) {
+      sums.apply<kClipped>(at, top, kept, sums.pre.sum_squares, sums.out_squares);
+      kept += kLanes;
+    }
+  }
+  totals.pre = sums.pre;
+  totals.pre.sum_squares = sums.pre.sum_squares + odd_pre;
+  totals.out.sum = sums.out;
+  totals.out.sum_squares = sums.out_squares + odd_out;
+  totals.fired = sums.fired;
+  totals.saturated = sums.saturated;
+  return xsimd::all(is_finite(totals.pre.sum_squares));
+}
+
+/// Any activation, and any values.
+EMBER_INLINE void measure(const float* pre, const float* out, std::int64_t rows, const FiringRule& rule,
+                          ChunkTotals& result) {
+  const Partial partial = totals({pre, kLanes, out, rows}, kLanes, Rule(rule));
+  result.fired = to_int(partial.fired);
+  result.saturated = to_int(partial.saturated);
+  result.not_finite = to_int(partial.not_finite);
+  result.pre = partial.pre;
+  result.out = partial.out;
+  result.out_sum_abs = partial.out_sum_abs;
+}
+
+EMBER_INLINE void carry(float* sum, double* earlier, bool first) {
+  for (std::int64_t i = 0; i < kLanes; ++i) {
+    earlier[i] = first ? static_cast<double>(sum[i]) : earlier[i] + static_cast<double>(sum[i]);
+  }
+}
+
+EMBER_INLINE void put_sum(float* to, Vec x, bool more) { store(to, more ? load(to) + x : x); }
+
+/// Adds a chunk to lanes [lane, lane + kLanes) of a piece.
+template <bool kAll>
+EMBER_INLINE void add(const ChunkTotals& chunk, std::int64_t rows, bool saturates, PieceTotals& piece,
+                      std::int64_t lane) {
+  const std::int64_t v = lane / kLanes;
+  const bool begun = piece.begun[v] != 0;
+  bool more = begun;
+  if (begun && piece.rows[v] + rows > kChunk) {
+    const bool first = piece.carried[v] == 0;
+    carry(piece.pre_sum + lane, piece.earlier_pre_sum + lane, first);
+    carry(piece.pre_sum_squares + lane, piece.earlier_pre_sum_squares + lane, first);
+    carry(piece.out_sum + lane, piece.earlier_out_sum + lane, first);
+    carry(piece.out_sum_squares + lane, piece.earlier_out_sum_squares + lane, first);
+    if constexpr (kAll) carry(piece.out_sum_abs + lane, piece.earlier_out_sum_abs + lane, first);
+    piece.carried[v] = 1;
+    piece.rows[v] = 0;
+    more = false;
+  }
+  const auto put_count = [&](std::int32_t* to, IntVec x) {
+    store(to + lane, begun ? load(to + lane) + x : x);
+  };
+  put_count(piece.fired, chunk.fired);
+  if (saturates) put_count(piece.saturated, chunk.saturated);
+  if (!xsimd::all(chunk.not_finite == broadcast(0))) {
+    const bool seen = piece.irregular[v] != 0;
+    store(piece.not_finite + lane,
+          seen ? load(piece.not_finite + lane) + chunk.not_finite : chunk.not_finite);
+    piece.irregular[v] = 1;
+  }
+  store(piece.pre_min + lane, begun ? at_most(chunk.pre.min, load(piece.pre_min + lane)) : chunk.pre.min);
+  store(piece.pre_max + lane, begun ? at_least(chunk.pre.max, load(piece.pre_max + lane)) : chunk.pre.max);
+  put_sum(piece.pre_sum + lane, chunk.pre.sum, more);
+  put_sum(piece.pre_sum_squares + lane, chunk.pre.sum_squares, more);
+  put_sum(piece.out_sum + lane, chunk.out.sum, more);
+  put_sum(piece.out_sum_squares + lane, chunk.out.sum_squares, more);
+  if constexpr (kAll) {
+    store(piece.out_min + lane, begun ? at_most(chunk.out.min, load(piece.out_min + lane)) : chunk.out.min);
+    store(piece.out_max + lane, begun ? at_least(chunk.out.max, load(piece.out_max + lane)) : chunk.out.max);
+    put_sum(piece.out_sum_abs + lane, chunk.out_sum_abs, more);
+  }
+  piece.begun[v] = 1;
+  piece.rows[v] += static_cast<std::int32_t>(rows);
+}
+
+void gather(const Watch& watch, const Activation& activation, const Positions& positions, PieceTotals& piece,
+            std::int64_t lane, std::int64_t channel) {
+  alignas(64) float pre[kChunk * kLanes];
+  const Ramp ramp(activation);
+  const FiringRule& rule = watch.rule->firing;
+  const std::int64_t rows = positions.runs * positions.length;
+  ChunkTotals chunk;
+  if (ramp.applies) {
+    const bool whole = ramp.clipped ? apply_ramp<true>(positions, ramp.high, pre, chunk)
+                                    : apply_ramp<false>(positions, ramp.high, pre, chunk);
+    if (whole) {
+      add<false>(chunk, rows, ramp.clipped, piece, lane);
+      return;
+    }
+  } else {
+    float* kept = pre;
+    for_each_position(positions, [&](float* at) {
+      store(kept, load(at));
+      kept += kLanes;
+    });
+    for (std::int64_t run = 0; run < positions.runs; ++run) {
+      float* at = positions.first + run * positions.run_stride;
+      apply_rows(activation, at, at, positions.length, kLanes, positions.stride, positions.stride, channel);
+    }
+  }
+  alignas(64) float out[kChunk * kLanes];
+  float* copied = out;
+  for_each_position(positions, [&](float* at) {
+    store(copied, load(at));
+    copied += kLanes;
+  });
+  chunk = {};
+  measure(pre, out, rows, rule, chunk);
+  if (ramp.applies) add<false>(chunk, rows, ramp.clipped, piece, lane);
+  else add<true>(chunk, rows, true, piece, lane);
+}
+
+/// Fired positions only: those are never of a value that is not finite, by the rule's ends.
+void count_fired(const Watch& watch, const Activation& activation, const Positions& positions,
+                 PieceTotals& piece, std::int64_t lane, std::int64_t channel) {
+  const Vec above = broadcast(watch.rule->firing.fired_above);
+  const Vec below = broadcast(watch.rule->firing.fired_below);
+  const Ramp ramp(activation);
+  IntVec fired(0);
+  if (ramp.applies) {
+    const Vec zero = broadcast(0.0F);
+    const Vec top = broadcast(ramp.high);
+    for_each_position(positions, [&](float* at) {
+      const Vec x = load(at);
+      fired = count_if((x > above) & (x < below), fired);
+      store(at, clamp(x, zero, top));
+    });
+  } else {
+    for_each_position(positions, [&](float* at) {
+      const Vec x = load(at);
+      fired = count_if((x > above) & (x < below), fired);
+    });
+    for (std::int64_t run = 0; run < positions.runs; ++run) {
+      float* at = positions.first + run * positions.run_stride;
+      apply_rows(activation, at, at, positions.length, kLanes, positions.stride, positions.stride, channel);
+    }
+  }
+  add_fired(piece, lane, fired);
+}
+
+}  // namespace
+
+void apply_watched(const Watch& watch, const Activation& activation, const Positions& positions,
+                   std::int64_t channel) {
+  PieceTotals& piece = watch.pieces[channel / PieceTotals::kChannels];
+  const std::int64_t lane = channel % PieceTotals::kChannels;
+  const auto one = watch.rule->counts_only ? count_fired : gather;
+  if (positions.runs * positions.length <= kChunk) {
+    one(watch, activation, positions, piece, lane, channel);
+    return;
+  }
+  for (std::int64_t run = 0; run < positions.runs; ++run) {
+    float* first = positions.first + run * positions.run_stride;
+    for (std::int64_t at = 0; at < positions.length; at += kChunk) {
+      const std::int64_t left = positions.length - at;
+      one(watch, activation,
+          {first + at * positions.stride, 1, 0, left < kChunk ? left : kChunk, positions.stride}, piece, lane,
+          channel);
+    }
+  }
+}
+
+namespace {
+
+struct SampleTotals {
+  std::int64_t fired[PieceTotals::kChannels] = {};
+  std::int64_t saturated[PieceTotals::kChannels] = {};
+};
+
+EMBER_INLINE void add_sums(const PieceTotals& piece, std::int64_t v, std::int64_t lane, const float* sum,
+                           const double* earlier, double* to) {
+  if (piece.carried[v] != 0) {
+    for (std::int64_t i = lane; i < lane + kLanes; ++i) to[i] += earlier[i];
+  }
+  for (std::int64_t i = lane; i < lane + kLanes; ++i) to[i] += static_cast<double>(sum[i]);
+}
+
+EMBER_INLINE void add_extremes(const float* min, const float* max, std::int64_t lane, double* to_min,
+                               double* to_max) {
+  for (std::int64_t i = lane; i < lane + kLanes; ++i) {
+    const auto low = static_cast<double>(min[i]);
+    const auto high = static_cast<double>(max[i]);
+    to_min[i] = low < to_min[i] ? low : to_min[i];
+    to_max[i] = high > to_max[i] ? high : to_max[i];
+  }
+}
+
+EMBER_INLINE void add_moments(const PieceTotals& piece, const Ramp& ramp, std::int64_t v, std::int64_t lane,
+                              StatisticsBlock& block) {
+  add_sums(piece, v, lane, piece.pre_sum, piece.earlier_pre_sum, block.pre_sum);
+  add_sums(piece, v, lane, piece.pre_sum_squares, piece.earlier_pre_sum_squares, block.pre_sum_squares);
+  add_sums(piece, v, lane, piece.out_sum, piece.earlier_out_sum, block.out_sum);
+  add_sums(piece, v, lane, piece.out_sum_squares, piece.earlier_out_sum_squares, block.out_sum_squares);
+  add_extremes(piece.pre_min, piece.pre_max, lane, block.pre_min, block.pre_max);
+  if (ramp.applies) return;
+  add_sums(piece, v, lane, piece.out_sum_abs, piece.earlier_out_sum_abs, block.out_sum_abs);
+  add_extremes(piece.out_min, piece.out_max, lane, block.out_min, block.out_max);
+}
+
+}  // namespace
+
+void add_pieces(const PieceSource& source, const Activation& activation, const WatchRule& rule,
+                StatisticsBlock& block) {
+  const Ramp ramp(activation);
+  const bool saturates = !ramp.applies || ramp.clipped;
+  for (std::int64_t s = 0; s < source.samples; ++s) {
+    SampleTotals sample;
+    for (std::int64_t part = 0; part < source.parts; ++part) {
+      PieceTotals& piece = source.pieces[s * source.sample_stride + part * source.part_stride];
+      for (std::int64_t v = 0; v < PieceTotals::kChannels / kLanes; ++v) {
+        if (piece.begun[v] == 0) continue;
+        const std::int64_t lane = v * kLanes;
+        for (std::int64_t i = lane; i < lane + kLanes; ++i) sample.fired[i] += piece.fired[i];
+        if (!rule.counts_only) {
+          if (saturates) {
+            for (std::int64_t i = lane; i < lane + kLanes; ++i) sample.saturated[i] += piece.saturated[i];
+          }
+          if (piece.irregular[v] != 0) {
+            for (std::int64_t i = lane; i < lane + kLanes; ++i) block.not_finite[i] += piece.not_finite[i];
+          }
+          add_moments(piece, ramp, v, lane, block);
+        }
+        piece.begun[v] = piece.rows[v] = piece.carried[v] = piece.irregular[v] = 0;
+      }
+    }
+    for (std::int64_t i = 0; i < PieceTotals::kChannels; ++i) {
+      block.positions_fired[i] += sample.fired[i];
+      block.samples_fired[i] += sample.fired[i] > 0 ? 1 : 0;
+    }
+    if (rule.counts_only || !saturates) continue;
+    for (std::int64_t i = 0; i < PieceTotals::kChannels; ++i) {
+      block.positions_saturated[i] += sample.saturated[i];
+      block.samples_saturated[i] += source.positions > 0 && sample.saturated[i] == source.positions ? 1 : 0;
+    }
+  }
+}
+
+}  // namespace ember::kernels::EMBER_ISA_NAMESPACE
