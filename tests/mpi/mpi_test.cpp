@@ -1,4 +1,3 @@
-#include <chrono>
 #include <iostream>
 #include <string>
 
@@ -6,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <ember/npy.hpp>
+#include <ember/statistics.hpp>
 
 #include "cli/command.hpp"
 #include "support/random_tensor.hpp"
@@ -26,9 +26,11 @@ std::string audit(const std::string& model, const std::string& arguments) {
 struct Mpi : Shell {
   /// Runs `command` on several ranks, or what is separated by ':' on some each; a hang ends after a minute.
   [[nodiscard]] Outcome mpirun(const std::string& command) const {
-    // One machine, any number of processors, and perhaps a container where everybody is root.
+    // One machine, any number of processors, and perhaps a container where everybody is root. In a folder of
+    // its own, for one mpirun may remove the common one while another is about to use it.
     return shell(
-        "export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_plm=isolated "
+        "export OMPI_MCA_orte_tmpdir_base=\"$PWD\" OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 "
+        "OMPI_MCA_plm=isolated "
         "OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_btl_vader_single_copy_mechanism=none "
         "OMPI_MCA_hwloc_base_binding_policy=none\n"
         "timeout -k 5 120 '" EMBER_MPIEXEC "' " +
@@ -74,7 +76,7 @@ TEST_CASE_FIXTURE(Mpi, "mpirun with 2 and 4 ranks makes the report of one run, b
 TEST_CASE_FIXTURE(Mpi, "a failed gate is the exit status of mpirun, and is told once") {
   if (!has_mpi()) return;
   const Outcome failed = ranks(2, audit("digits_mlp_high_lr", kDigits + "--max-silent 0 --quiet"));
-  CHECK(failed.status == 1);
+  CHECK_MESSAGE(failed.status == 1, failed.err);
   CHECK(failed.out.empty());
   CHECK(lines_with(failed.err, "gate failed") == 1);
 }
@@ -93,7 +95,7 @@ TEST_CASE_FIXTURE(Mpi, "interrupted ranks go on from their statistics files, whi
 TEST_CASE_FIXTURE(Mpi, "what is wrong on all ranks is told once, what is wrong on one ends all") {
   if (!has_mpi()) return;
   const auto refused = [](const Outcome& outcome, const std::string& words) {
-    CHECK(outcome.status == 2);
+    CHECK_MESSAGE(outcome.status == 2, outcome.err);
     CHECK(outcome.out.empty());
     CHECK_MESSAGE(lines_with(outcome.err, words) == 1, outcome.err);
   };
@@ -111,16 +113,14 @@ TEST_CASE_FIXTURE(Mpi, "what is wrong on all ranks is told once, what is wrong o
 TEST_CASE_FIXTURE(Mpi, "when a rank fails in the middle, the others do not work on") {
   if (!has_mpi()) return;
   save_npy(folder / "x.npy", random_tensor({200'000, 1, 8, 8}, 11).view());
-  const std::string run = audit("digits_cnn", "--data x.npy --save-every 0 ");
-  const auto started = std::chrono::steady_clock::now();
-  const Outcome outcome = mpirun("-n 1 " + run + " : -n 1 " + run + "--stats none/s");
+  const std::string run = audit("digits_cnn", "--data x.npy --save-every 0 --stats ");
+  const Outcome outcome = mpirun("-n 1 " + run + "s : -n 1 " + run + "none/s");
   CHECK(outcome.status == 2);
   CHECK(outcome.out.empty());
   CHECK_MESSAGE(contains(outcome.err, "none/s.2-of-2"), outcome.err);
-  const auto failed_after = std::chrono::steady_clock::now() - started;
-  const auto begun = std::chrono::steady_clock::now();
-  REQUIRE(shell(run).status == 0);
-  CHECK(failed_after < std::chrono::steady_clock::now() - begun);
+  if (!exists("s.1-of-2")) return;  // it was stopped before it saved anything
+  const AuditStatistics left = AuditStatistics::load(folder / "s.1-of-2");
+  for (const SampleRange& counted : left.covered()) CHECK(counted.end < 100'000);
 }
 
 TEST_CASE_FIXTURE(Mpi, "a rank that is killed ends all") {

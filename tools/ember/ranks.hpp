@@ -14,7 +14,6 @@ class Ranks {
   /// Joins the others. `argv` ends with a null pointer. Throws Error when mpirun started several processes of
   /// a command that is without MPI and has no ember-mpi beside it to hand over to.
   explicit Ranks(char** argv);
-  /// Leaves them.
   ~Ranks();
   Ranks(const Ranks&) = delete;
   Ranks& operator=(const Ranks&) = delete;
@@ -25,8 +24,8 @@ class Ranks {
   /// The rank that prints and writes.
   [[nodiscard]] bool leads() const noexcept { return rank_ == 0; }
 
-  /// To be called by every rank when all is done and said: the status with which it is to end, when the
-  /// command's is `status`. Only the leader ends with that; what it wrote has then arrived.
+  /// Leaves the others, to be called by every rank when all is done and said: the status with which it is to
+  /// end, when the command's is `status`. Only the leader ends with that; what it wrote has then arrived.
   [[nodiscard]] int leave(int status) const;
 
   /// Does `work`, which every rank must do, and waits for all. When it throws somewhere, this throws

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -68,6 +69,30 @@ void wait(MPI_Request& request) {
   }
 }
 
+/// The processes of the other ranks on this machine, for the leader. All ranks must call it.
+std::vector<pid_t> others_here() {
+  MPI_Comm here = MPI_COMM_NULL;
+  MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &here);
+  int size = 0;
+  MPI_Comm_size(here, &size);
+  const int mine = ::getpid();
+  std::vector<int> all(static_cast<std::size_t>(size));
+  MPI_Allgather(&mine, 1, MPI_INT, all.data(), 1, MPI_INT, here);
+  MPI_Comm_free(&here);
+  std::erase(all, mine);
+  return all;
+}
+
+/// Waits until mpirun has seen processes end, for some seconds at most.
+void wait_until_gone(const std::vector<pid_t>& processes) {
+  using namespace std::chrono_literals;
+  const auto limit = std::chrono::steady_clock::now() + 5s;
+  for (const pid_t process : processes) {
+    while (::kill(process, 0) == 0 && std::chrono::steady_clock::now() < limit)
+      std::this_thread::sleep_for(1ms);
+  }
+}
+
 /// Waits until mpirun has read what was written to a pipe of its, for some seconds at most.
 void wait_until_read(int descriptor) {
   using namespace std::chrono_literals;
@@ -90,15 +115,25 @@ Ranks::Ranks(char** /*argv*/) {
   if (size_ > 1) ::setenv("NO_COLOR", "1", 0);
 }
 
-Ranks::~Ranks() { MPI_Finalize(); }
+Ranks::~Ranks() {
+  int left = 0;
+  MPI_Finalized(&left);
+  if (left == 0) MPI_Finalize();
+}
 
 int Ranks::leave(int status) const {
-  // The first process to end with another status than 0 ends all, and what it or the leader wrote just before
-  // might be lost with it.
   if (size_ == 1) return status;
+  // mpirun ends all as soon as one ends with another status than 0, and then what it or the leader wrote just
+  // before might be lost, or the end of a rank that was about to leave be taken for the failure. So only the
+  // leader ends with the status, once its output was read and the others have gone.
+  const std::vector<pid_t> others = others_here();
+  if (leads()) {
+    (void)std::fflush(stdout);
+    for (const int descriptor : {STDOUT_FILENO, STDERR_FILENO}) wait_until_read(descriptor);
+  }
+  MPI_Finalize();
   if (!leads()) return kSuccess;
-  (void)std::fflush(stdout);
-  for (const int descriptor : {STDOUT_FILENO, STDERR_FILENO}) wait_until_read(descriptor);
+  if (status != kSuccess) wait_until_gone(others);
   return status;
 }
 
@@ -177,7 +212,7 @@ std::vector<std::vector<std::byte>> Ranks::gather(std::span<const std::byte> min
   return all;
 } catch (const std::bad_alloc&) {  // the others cannot be told: they wait to be listened to
   diagnose("out of memory for the statistics of all ranks");
-  (void)leave(kFailure);
+  wait_until_read(STDERR_FILENO);
   MPI_Abort(MPI_COMM_WORLD, kFailure);
   throw;
 }
