@@ -55,8 +55,8 @@ class ChannelAccount {
   void join(Channel a, Channel b) { parents_[static_cast<std::size_t>(find(a))] = find(b); }
 
   /// Channels of one value: never all of them go.
-  void note_channels(std::vector<Channel> channels) {
-    if (channels.size() == 1) held_.insert(channels.front());
+  void note_channels(std::vector<Entry> channels) {
+    if (channels.size() == 1) held_.insert(channels.front().channel);
     noted_.push_back(std::move(channels));
   }
 
@@ -74,8 +74,10 @@ class ChannelAccount {
       if (!stay.contains(find(static_cast<Channel>(c)))) gone_.insert(find(static_cast<Channel>(c)));
     }
     for (const auto& channels : noted_) {
-      emptied_ =
-          emptied_ || std::ranges::all_of(channels, [&](Channel c) { return gone_.contains(find(c)); });
+      // A constant may be merged into another layer's.
+      emptied_ = emptied_ || std::ranges::all_of(channels, [&](const Entry& entry) {
+                   return entry.constant.has_value() || gone_.contains(find(entry.channel));
+                 });
     }
     for (const auto* list : {&unsure_tokens_, &unsure_inputs_}) {
       const bool some =
@@ -90,7 +92,7 @@ class ChannelAccount {
   std::vector<Channel> unsure_tokens_, unsure_inputs_;
   std::vector<Use> uses_;
   std::vector<Made> made_;
-  std::vector<std::vector<Channel>> noted_;
+  std::vector<std::vector<Entry>> noted_;
   bool emptied_ = false;
 };
 

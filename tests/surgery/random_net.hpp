@@ -441,11 +441,7 @@ class RandomNet : public ChannelAccount {
     return made;
   }
 
-  void note(const Map& map) {
-    std::vector<Channel> channels;
-    for (const Entry& entry : map.channels) channels.push_back(entry.channel);
-    note_channels(std::move(channels));
-  }
+  void note(const Map& map) { note_channels(map.channels); }
 
   void grow() {
     const int from = pick(static_cast<int>(maps_.size()));
