@@ -213,8 +213,9 @@ void add_audit(CLI::App& app, Context& context) {
           ".npy or .npz (array groups): a whole number per sample, such as the video a frame is from; "
           "then the group is the trial, not the sample")
       ->option_text("FILE");
-  verb->add_flag("--counts-only", self->options.counts_only,
-                 "count firing and nothing else, which is faster; verdicts and causes that need more are left out");
+  verb->add_flag(
+      "--counts-only", self->options.counts_only,
+      "count firing and nothing else, which is faster; verdicts and causes that need more are left out");
   verb->add_option(
           "--labels", self->labels,
           ".npy or .npz (array y): the class of each sample; back-propagates the cross-entropy of the scores "
