@@ -371,7 +371,8 @@ const std::set<std::string> kNotHere = {
     "Scatter",
 };
 
-/// Of these nothing is known but what their type can hold: channels behind them stay open.
+/// Of these nothing is known but what their type can hold: channels behind them stay open. (Of Max and Min
+/// where an operand is constant; of two variables there are bounds.)
 const std::set<std::string> kWithoutBounds = {"Acos",
                                               "Acosh",
                                               "And",
@@ -403,7 +404,9 @@ const std::set<std::string> kWithoutBounds = {"Acos",
                                               "LessOrEqual",
                                               "LpNormalization",
                                               "LpPool",
+                                              "Max",
                                               "MeanVarianceNormalization",
+                                              "Min",
                                               "Mod",
                                               "Not",
                                               "Or",

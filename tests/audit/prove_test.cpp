@@ -241,8 +241,9 @@ TEST_CASE(
   AuditOptions options;
   options.domain = InputDomain{
       .lower = tensor({4}, {0, 0, 0, -1}), .upper = tensor({4}, {1, 1, 1, -0.5F}), .source = "box"};
+  options.explain = false;
   const AuditReport report = audit(model_of(b), samples, options);
-  CHECK(channel(report, 0, 0).verdict == Healthy);
+  CHECK(channel(report, 0, 0).statistics.samples_fired == 50);
   CHECK(channel(report, 0, 1).verdict == ProvedDead);
   CHECK(channel(report, 0, 3).verdict == ProvedDead);
   CHECK(channel(report, 0, 1).proof == Proof::Interval);
