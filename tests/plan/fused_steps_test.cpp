@@ -31,7 +31,7 @@ class TwoWorkers final : public Parallel {
   [[nodiscard]] int threads() const noexcept override { return 2; }
 
  protected:
-  void dispatch(std::int64_t tasks, TaskFunction function, void* context) override {
+  void dispatch(std::int64_t tasks, std::int64_t /*work*/, TaskFunction function, void* context) override {
     std::atomic<std::int64_t> next{0};
     const auto work = [&](int worker) {
       for (std::int64_t task = next++; task < tasks; task = next++) function(context, task, worker);
