@@ -90,6 +90,7 @@ std::shared_ptr<const plan::Plan> compile(const graph::Graph& graph, simd::Isa i
   plan::PlanOptions options;
   options.isa = isa;
   options.input_shapes = plan::resolve_input_shapes(graph, {});
+  options.micro_batch = options.input_shapes.begin()->second[0];  // whole: the steps themselves are looked at
   options.probes = std::move(probes);
   return plan::compile(graph, options, packs);
 }
