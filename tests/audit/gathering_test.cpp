@@ -290,9 +290,9 @@ TEST_CASE("what no step can gather is shown, beside what some can") {
                   const auto one = relu(b, "one", conv(b, x, "pre", {16, 12, 3, 3}, {1, 1, 1, 1}));
                   const auto scale = b.constant("scale", test::random_tensor({1, 16, 1, 1}, 4));
                   const auto two = relu(b, "two", b.op("Mul", "scaled", {one, scale}));
-                  // Channels of a group that fill no block: the kernel for plain tensors.
+                  // Many groups whose channels fill no block: the kernel for plain tensors.
                   const auto three =
-                      relu(b, "three", conv(b, two, "grouped", {12, 4, 3, 3}, {1, 1, 1, 1}, {1, 1}, 4));
+                      relu(b, "three", conv(b, two, "grouped", {24, 2, 3, 3}, {1, 1, 1, 1}, {1, 1}, 8));
                   return three;
                 }};
   const Tensor input = samples_of(net, 4, 9);
