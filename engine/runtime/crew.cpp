@@ -27,6 +27,10 @@ constexpr int kHelperPatience = 1000;
 /// the processor: it may be the one that the helper needs.
 constexpr int kCallerPatience = 4000;
 
+/// Loops of a run without a helper after which the caller lets others have its processor for a moment. A
+/// helper may have been put behind it in the same queue, and cannot leave that before it has run.
+constexpr bool makes_way(int loops_alone) { return loops_alone == 2 || loops_alone == 8; }
+
 /// Threads that run networks on crews now or are asked to, in the whole process. Sessions that run at the
 /// same time ask for helpers only while processors are free.
 std::atomic<int> running{0};
@@ -98,6 +102,8 @@ class Crew::Open {
     running.fetch_add(1, std::memory_order_relaxed);
     crew_.caller_ = tbb::this_task_arena::current_thread_index();
     crew_.shared_ = true;
+    crew_.alone_ = 0;
+    crew_.met_.store(false, std::memory_order_relaxed);
     crew_.processor_.store(current_processor(), std::memory_order_relaxed);
     crew_.open_.store(true, std::memory_order_relaxed);
   }
@@ -143,6 +149,7 @@ void Crew::help() noexcept {
   // The caller itself comes here when it waits for helpers that nobody else became.
   const bool comes = open_.load(std::memory_order_relaxed) && worker != caller_ && worker < threads_;
   if (comes && leave_processor(processor_.load(std::memory_order_relaxed))) {
+    met_.store(true, std::memory_order_relaxed);
     const FlushSubnormals flush;
     Share& own = shares_[static_cast<std::size_t>(worker)];
     finish(take_tasks(worker));
@@ -210,6 +217,7 @@ void Crew::dispatch(std::int64_t tasks, std::int64_t work, TaskFunction function
                       std::memory_order_release);
   }
   invite();
+  if (!met_.load(std::memory_order_relaxed) && makes_way(++alone_)) std::this_thread::yield();
   const std::int64_t others = tasks - take_tasks(caller_);
   for (int looks = 0; finished_.load(std::memory_order_acquire) - before != others; ++looks) {
     if (looks < kCallerPatience) relax();

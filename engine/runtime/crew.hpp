@@ -75,12 +75,14 @@ class Crew final : public Parallel {
   std::atomic<int> processor_{-1};                        ///< where the caller was when it began
   alignas(kLine) std::atomic<std::int64_t> finished_{0};  ///< tasks that helpers did, ever
   alignas(kLine) std::atomic<int> helpers_{0};            ///< invited, and not gone again
+  std::atomic<bool> met_{false};                          ///< a helper has come to this run
 
   // The caller's own.
   alignas(kLine) int caller_ = 0;  ///< its worker number
   std::atomic<bool> busy_{false};  ///< a loop is under way: one inside it runs on its own thread
   bool shared_ = false;            ///< this run is in the arena
   bool invited_ = false;           ///< this run has asked for helpers
+  int alone_ = 0;                  ///< loops of this run that no helper had come for
   std::int64_t offered_ = 0;       ///< nanoseconds of the loops of this run
   bool worthwhile_ = true;         ///< whether the last run offered enough
 };
