@@ -93,9 +93,9 @@ Labels merge_siblings(Specialized& specialized, int block, const std::set<graph:
 /// `*_axes` say which axis of each operand is its batch, head, row and column, and `flops` what it costs.
 Labels merge_attention(Specialized& specialized, const std::set<graph::ValueId>& kept);
 
-/// Makes transposed convolutions whose square windows do not overlap, and of which one position's results fill
-/// at most a block of `block` channels, pointwise ones with a DepthToSpace behind: a last layer of one channel
-/// would compute a block per result.
+/// Makes transposed convolutions whose square windows do not overlap, and of which one position's results
+/// fill at most a block of `block` channels, pointwise ones with a DepthToSpace behind: a last layer of one
+/// channel would compute a block per result.
 Labels flatten_narrow_transposed(Specialized& specialized, int block);
 
 }  // namespace ember::plan

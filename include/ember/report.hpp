@@ -36,8 +36,8 @@ std::string to_junit(const AuditReport& report, const JunitOptions& options = {}
 /// script are whole without one.
 std::string to_html(const AuditReport& report);
 
-/// The JSON schemas (draft 2020-12) of what to_json() writes of an audit, of a comparison (<ember/compare.hpp>) and
-/// of checkpoints (<ember/checkpoints.hpp>).
+/// The JSON schemas (draft 2020-12) of what to_json() writes of an audit, of a comparison
+/// (<ember/compare.hpp>) and of checkpoints (<ember/checkpoints.hpp>).
 std::string_view audit_schema() noexcept;
 std::string_view comparison_schema() noexcept;
 std::string_view checkpoints_schema() noexcept;
