@@ -78,6 +78,36 @@ std::vector<Candidate> candidates_of(const Model& model, const Formulas& formula
   return candidates;
 }
 
+/// The candidates that no input fires, as far as `looks_at(position, of how many)` has them looked at.
+template <class LooksAt>
+std::vector<Candidate> never_positive(const Formulas& formulas, const std::vector<Candidate>& candidates,
+                                      const LooksAt& looks_at) {
+  if (candidates.empty()) return {};
+  const auto for_each_position = [&](const Candidate& candidate, auto&& f) {
+    const std::size_t count = candidate.positions.size();
+    for (std::size_t i = 0; i < count; ++i) {
+      if (looks_at(i, count)) f(static_cast<std::size_t>(candidate.positions[i]));
+    }
+  };
+  Wanted wanted(formulas.variables().size());
+  for (const Candidate& candidate : candidates) {
+    std::vector<bool>& here = wanted[static_cast<std::size_t>(candidate.variable)];
+    here.resize(static_cast<std::size_t>(formulas.variable(candidate.variable).size()));
+    for_each_position(candidate, [&](std::size_t i) { here[i] = true; });
+  }
+  want_what_is_passed_on(formulas, wanted);
+  SerialParallel serial;
+  const AllBounds bounds = propagate_signs(formulas, wanted, serial);
+  std::vector<Candidate> left;
+  for (const Candidate& candidate : candidates) {
+    const Bounds& x = bounds[static_cast<std::size_t>(candidate.variable)];
+    bool never = true;
+    for_each_position(candidate, [&](std::size_t i) { never &= x.upper[i] <= candidate.threshold; });
+    if (never) left.push_back(candidate);
+  }
+  return left;
+}
+
 }  // namespace
 
 std::vector<std::vector<std::int64_t>> dead_by_sign(const Model& model,
@@ -87,23 +117,12 @@ std::vector<std::vector<std::int64_t>> dead_by_sign(const Model& model,
   if (!any_silent(layers)) return dead;
   const Formulas formulas(model, input_shapes);
   const std::vector<Candidate> candidates = candidates_of(model, formulas, layers);
-  if (candidates.empty()) return dead;
-  Wanted wanted(formulas.variables().size());
-  for (const Candidate& candidate : candidates) {
-    std::vector<bool>& here = wanted[static_cast<std::size_t>(candidate.variable)];
-    here.resize(static_cast<std::size_t>(formulas.variable(candidate.variable).size()));
-    for (const std::int32_t i : candidate.positions) here[static_cast<std::size_t>(i)] = true;
-  }
-  want_what_is_passed_on(formulas, wanted);
-  SerialParallel serial;
-  const AllBounds bounds = propagate_signs(formulas, wanted, serial);
-  for (const Candidate& candidate : candidates) {
-    const Bounds& x = bounds[static_cast<std::size_t>(candidate.variable)];
-    const bool never = std::ranges::all_of(candidate.positions, [&](std::int32_t i) {
-      return x.upper[static_cast<std::size_t>(i)] <= candidate.threshold;
-    });
-    if (never) dead[candidate.layer].push_back(candidate.channel);
-  }
+  // Nearly all are told by one position, and a feature map has thousands.
+  const std::vector<Candidate> left =
+      never_positive(formulas, candidates, [](std::size_t i, std::size_t count) { return i == count / 2; });
+  for (const Candidate& candidate :
+       never_positive(formulas, left, [](std::size_t, std::size_t) { return true; }))
+    dead[candidate.layer].push_back(candidate.channel);
   return dead;
 }
 

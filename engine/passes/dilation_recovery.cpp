@@ -19,28 +19,24 @@ using graph::NodeId;
 
 using Integers = std::vector<std::int64_t>;
 
-/// Calls f(element, tap index along `axis`) for every filter element that is not zero.
-template <class F>
-void for_each_nonzero(const Tensor& filters, int axis, F&& f) {
+/// Whether every filter element that is not zero has a tap along `axis` that is a multiple of `distance`.
+/// Most filters have none that is zero, so that the first few elements tell.
+bool only_multiples(const Tensor& filters, int axis, std::int64_t distance) {
   const auto data = filters.data<float>();
   const Shape& shape = filters.shape();
   const std::int64_t run = shape.elements(axis + 1, shape.rank());
   for (std::size_t i = 0; i < data.size(); ++i) {
-    if (data[i] != 0.0F) f(i, static_cast<std::int64_t>(i) / run % shape[axis]);
+    const std::int64_t tap = static_cast<std::int64_t>(i) / run % shape[axis];
+    if (data[i] != 0.0F && tap % distance != 0) return false;
   }
+  return true;
 }
 
 /// The largest distance of which all taps along an axis that are not zero are multiples, and the last tap is.
 std::int64_t distance_of_taps(const Tensor& filters, int axis) {
   const std::int64_t last = filters.shape()[axis] - 1;
-  std::vector<bool> used(static_cast<std::size_t>(last) + 1, false);
-  for_each_nonzero(filters, axis,
-                   [&](std::size_t, std::int64_t tap) { used[static_cast<std::size_t>(tap)] = true; });
   for (std::int64_t distance = last; distance > 1; --distance) {
-    bool fits = last % distance == 0;
-    for (std::int64_t tap = 0; fits && tap <= last; ++tap)
-      fits = tap % distance == 0 || !used[static_cast<std::size_t>(tap)];
-    if (fits) return distance;
+    if (last % distance == 0 && only_multiples(filters, axis, distance)) return distance;
   }
   return 1;
 }
