@@ -12,7 +12,6 @@
 namespace ember::plan {
 
 using graph::kNoNode;
-using graph::kNoValue;
 using graph::NodeId;
 using graph::ValueId;
 
