@@ -14,6 +14,7 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr std::int64_t kRows = 64;  ///< outputs that one task bounds
+constexpr double kFewTerms = 16.0;  ///< of a sum that is not long
 
 /// 0 · ∞ is 0: what is multiplied by an exact zero does not count (NaN is tracked apart).
 double times(double a, double b) { return a == 0.0 || b == 0.0 ? 0.0 : a * b; }
@@ -101,8 +102,13 @@ void bound_linear(const LinearFormula& formula, const std::vector<const Bounds*>
   });
 }
 
-void bound_pointwise(const PointwiseFormula& formula, const Bounds& in, Bounds& out) {
+/// Whether an element is to be bounded: all are without a list.
+bool is_in(const std::vector<bool>* wanted, std::size_t i) { return wanted == nullptr || (*wanted)[i]; }
+
+void bound_pointwise(const PointwiseFormula& formula, const Bounds& in, Bounds& out,
+                     const std::vector<bool>* wanted) {
   for (std::size_t i = 0; i < out.size(); ++i) {
+    if (!is_in(wanted, i)) continue;
     Interval y = formula.hull(in.at(i), static_cast<std::int64_t>(i));
     if (y.upper > kOverflow) y.upper = kInfinity;
     if (y.lower < -kOverflow) y.lower = -kInfinity;
@@ -111,9 +117,10 @@ void bound_pointwise(const PointwiseFormula& formula, const Bounds& in, Bounds& 
 }
 
 void bound_maximum(const MaximumFormula& formula, const std::vector<const Bounds*>& in, bool may_be_nan,
-                   Bounds& out) {
+                   Bounds& out, const std::vector<bool>* wanted) {
   std::vector<Element> elements;
   for (std::size_t o = 0; o < out.size(); ++o) {
+    if (!is_in(wanted, o)) continue;
     formula.row(static_cast<std::int64_t>(o), elements);
     double low_min = kInfinity, low_max = -kInfinity, high_min = kInfinity, high_max = -kInfinity;
     for (const Element& element : elements) {
@@ -132,9 +139,11 @@ void bound_maximum(const MaximumFormula& formula, const std::vector<const Bounds
   }
 }
 
-void bound_product(const ProductFormula& formula, const std::vector<const Bounds*>& in, Bounds& out) {
+void bound_product(const ProductFormula& formula, const std::vector<const Bounds*>& in, Bounds& out,
+                   const std::vector<bool>* wanted) {
   std::vector<std::pair<Element, Element>> pairs;
   for (std::size_t o = 0; o < out.size(); ++o) {
+    if (!is_in(wanted, o)) continue;
     formula.row(static_cast<std::int64_t>(o), pairs);
     double low = 0.0, high = 0.0, magnitude = 0.0, inputs = 0.0;
     for (const auto& [left, right] : pairs) {
@@ -183,14 +192,18 @@ void bound_any(const Formulas& formulas, const Formula& formula, AllBounds& boun
   const std::vector<const Bounds*> in = inputs_of(formula, bounds);
   out.may_be_nan = std::ranges::any_of(in, [](const Bounds* x) { return x->may_be_nan || !finite(*x); });
   if (!formulas.variable(formula.output).known) return;
+  if (wanted != nullptr && wanted->empty()) {
+    out.may_be_nan = true;
+    return;
+  }
   if (const LinearFormula* linear = formula.linear()) {
-    if (wanted == nullptr || !wanted->empty()) bound_linear(*linear, in, out, parallel, wanted);
+    bound_linear(*linear, in, out, parallel, wanted);
   } else if (const PointwiseFormula* pointwise = formula.pointwise()) {
-    bound_pointwise(*pointwise, *in[0], out);
+    bound_pointwise(*pointwise, *in[0], out, wanted);
   } else if (const MaximumFormula* maximum = formula.maximum()) {
-    bound_maximum(*maximum, in, out.may_be_nan, out);
+    bound_maximum(*maximum, in, out.may_be_nan, out, wanted);
   } else if (const ProductFormula* product = formula.product()) {
-    bound_product(*product, in, out);
+    bound_product(*product, in, out, wanted);
   } else if (const OpaqueFormula* opaque = formula.opaque()) {
     out.may_be_nan = !bound_opaque(*opaque, in, out.may_be_nan, out);
   }
@@ -217,15 +230,17 @@ AllBounds propagate(const Formulas& formulas, const InputBounds& inputs, Paralle
   return bounds;
 }
 
-AllBounds propagate_signs(const Formulas& formulas, const std::vector<std::vector<bool>>& wanted,
+bool is_long_sum(const Formula& formula) {
+  return formula.linear() != nullptr && formula.linear()->terms_per_row() > kFewTerms;
+}
+
+AllBounds propagate_signs(const Formulas& formulas, const ElementLists& wanted, const ElementLists& read,
                           Parallel& parallel) {
-  static const std::vector<bool> nowhere;
   AllBounds bounds(formulas.variables().size());
   for (const int input : formulas.inputs()) open(formulas, input, bounds[static_cast<std::size_t>(input)]);
   for (const auto& formula : formulas.all()) {
-    const std::vector<bool>& here = wanted[static_cast<std::size_t>(formula->output)];
-    const bool sum = formula->linear() != nullptr && formula->linear()->terms_per_row() > kFewTerms;
-    bound_any(formulas, *formula, bounds, parallel, !sum ? nullptr : here.empty() ? &nowhere : &here);
+    const auto output = static_cast<std::size_t>(formula->output);
+    bound_any(formulas, *formula, bounds, parallel, is_long_sum(*formula) ? &wanted[output] : &read[output]);
   }
   return bounds;
 }

@@ -43,12 +43,16 @@ void propagate(const Formulas& formulas, const Formula& formula, AllBounds& boun
 AllBounds propagate(const Formulas& formulas, const InputBounds& inputs, Parallel& parallel,
                     const std::function<bool()>& stop = {});
 
-/// Sums of no more terms than this are bounded wherever they are.
-inline constexpr double kFewTerms = 16.0;
+/// Some elements of each variable; an empty list is none of them.
+using ElementLists = std::vector<std::vector<bool>>;
 
-/// Bounds that hold for any input, NaN aside: signs and ranges only. Longer sums are looked at only where
-/// `wanted` says so, by variable (empty: nowhere) and element; all others are taken to be anything.
-AllBounds propagate_signs(const Formulas& formulas, const std::vector<std::vector<bool>>& wanted,
+/// A sum of more than a few terms.
+bool is_long_sum(const Formula& formula);
+
+/// Bounds that hold for any input, NaN aside: signs and ranges only. Long sums are looked at only where they
+/// are `wanted`, everything else where it is `read` on the way there; all other elements are taken to be
+/// anything.
+AllBounds propagate_signs(const Formulas& formulas, const ElementLists& wanted, const ElementLists& read,
                           Parallel& parallel);
 
 }  // namespace ember::auditing

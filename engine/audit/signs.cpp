@@ -23,26 +23,81 @@ struct Candidate {
   std::vector<std::int32_t> positions;
 };
 
-using Wanted = std::vector<std::vector<bool>>;  ///< by variable and element
+/// Notes elements of variables.
+class Marker {
+ public:
+  Marker(const Formulas& formulas, ElementLists& lists) : formulas_(formulas), lists_(lists) {}
+
+  void mark(int variable, std::int64_t element) { list(variable)[static_cast<std::size_t>(element)] = true; }
+  void mark_all(int variable) { list(variable).assign(list(variable).size(), true); }
+
+ private:
+  std::vector<bool>& list(int variable) {
+    std::vector<bool>& list = lists_[static_cast<std::size_t>(variable)];
+    list.resize(static_cast<std::size_t>(formulas_.variable(variable).size()));
+    return list;
+  }
+
+  const Formulas& formulas_;
+  ElementLists& lists_;
+};
 
 /// A sum may reach its activation through a bias that is added, or be reshaped: then it is wanted as well.
-void want_what_is_passed_on(const Formulas& formulas, Wanted& wanted) {
+void want_what_is_passed_on(const Formulas& formulas, ElementLists& wanted) {
+  Marker marker(formulas, wanted);
   LinearRow row;
   for (auto formula = formulas.all().rbegin(); formula != formulas.all().rend(); ++formula) {
     const std::vector<bool>& here = wanted[static_cast<std::size_t>((*formula)->output)];
     const LinearFormula* linear = (*formula)->linear();
-    if (here.empty() || linear == nullptr || linear->terms_per_row() > kFewTerms) continue;
+    if (here.empty() || linear == nullptr || is_long_sum(*linear)) continue;
     for (std::size_t o = 0; o < here.size(); ++o) {
       if (!here[o]) continue;
       linear->row(static_cast<std::int64_t>(o), row);
-      for (const Term& term : row.terms) {
-        const int from = linear->inputs[static_cast<std::size_t>(term.input)];
-        std::vector<bool>& there = wanted[static_cast<std::size_t>(from)];
-        there.resize(static_cast<std::size_t>(formulas.variable(from).size()));
-        there[static_cast<std::size_t>(term.index)] = true;
-      }
+      for (const Term& term : row.terms)
+        marker.mark(linear->inputs[static_cast<std::size_t>(term.input)], term.index);
     }
   }
+}
+
+/// Marks what one element of a formula's output is made of.
+void read_inputs(const Formula& formula, std::int64_t output, Marker& marker) {
+  const auto input = [&](int i) { return formula.inputs[static_cast<std::size_t>(i)]; };
+  if (const LinearFormula* linear = formula.linear()) {
+    LinearRow row;
+    linear->row(output, row);
+    for (const Term& term : row.terms) marker.mark(input(term.input), term.index);
+  } else if (formula.pointwise() != nullptr) {
+    marker.mark(input(0), output);
+  } else if (const MaximumFormula* maximum = formula.maximum()) {
+    std::vector<Element> elements;
+    maximum->row(output, elements);
+    for (const Element& element : elements) marker.mark(input(element.input), element.index);
+  } else if (const ProductFormula* product = formula.product()) {
+    std::vector<std::pair<Element, Element>> pairs;
+    product->row(output, pairs);
+    for (const auto& [left, right] : pairs) {
+      marker.mark(input(left.input), left.index);
+      marker.mark(input(right.input), right.index);
+    }
+  }
+}
+
+/// The elements whose bounds the wanted ones follow from. Long sums that are not wanted are not looked into.
+ElementLists read_for(const Formulas& formulas, const ElementLists& wanted) {
+  ElementLists read = wanted;
+  Marker marker(formulas, read);
+  for (auto formula = formulas.all().rbegin(); formula != formulas.all().rend(); ++formula) {
+    const auto output = static_cast<std::size_t>((*formula)->output);
+    const std::vector<bool> here = is_long_sum(**formula) ? wanted[output] : read[output];
+    if (!here.empty() && (*formula)->opaque() != nullptr) {
+      for (const int variable : (*formula)->inputs) marker.mark_all(variable);
+      continue;
+    }
+    for (std::size_t o = 0; o < here.size(); ++o) {
+      if (here[o]) read_inputs(**formula, static_cast<std::int64_t>(o), marker);
+    }
+  }
+  return read;
 }
 
 bool any_silent(std::span<const LayerRecord> layers) {
@@ -89,15 +144,15 @@ std::vector<Candidate> never_positive(const Formulas& formulas, const std::vecto
       if (looks_at(i, count)) f(static_cast<std::size_t>(candidate.positions[i]));
     }
   };
-  Wanted wanted(formulas.variables().size());
+  ElementLists wanted(formulas.variables().size());
+  Marker marker(formulas, wanted);
   for (const Candidate& candidate : candidates) {
-    std::vector<bool>& here = wanted[static_cast<std::size_t>(candidate.variable)];
-    here.resize(static_cast<std::size_t>(formulas.variable(candidate.variable).size()));
-    for_each_position(candidate, [&](std::size_t i) { here[i] = true; });
+    for_each_position(candidate,
+                      [&](std::size_t i) { marker.mark(candidate.variable, static_cast<std::int64_t>(i)); });
   }
   want_what_is_passed_on(formulas, wanted);
   SerialParallel serial;
-  const AllBounds bounds = propagate_signs(formulas, wanted, serial);
+  const AllBounds bounds = propagate_signs(formulas, wanted, read_for(formulas, wanted), serial);
   std::vector<Candidate> left;
   for (const Candidate& candidate : candidates) {
     const Bounds& x = bounds[static_cast<std::size_t>(candidate.variable)];
