@@ -192,9 +192,9 @@ TEST_CASE("attention: a value inside that is watched stays, and so do Transposes
 
 TEST_CASE("attention: what only looks like it is left alone") {
   const auto attentions = [](const GraphBuilder& b) {
+    const auto plan = compile(b.graph(), simd::available_isas().back());
     int count = 0;
-    for (const plan::PlannedStep& step : compile(b.graph(), simd::available_isas().back())->steps)
-      count += step.op == "FusedAttention" ? 1 : 0;
+    for (const plan::PlannedStep& step : plan->steps) count += step.op == "FusedAttention" ? 1 : 0;
     return count;
   };
   // Along another axis, broadcast over the batch, and with the mask scaled too.
