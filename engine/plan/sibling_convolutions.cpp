@@ -7,12 +7,12 @@
 #include <vector>
 
 #include "ops/op.hpp"
+#include "plan/constant_filters.hpp"
 #include "plan/specialize.hpp"
 
 namespace ember::plan {
 
 using graph::kNoNode;
-using graph::kNoValue;
 using graph::NodeId;
 using graph::ValueId;
 
@@ -43,18 +43,11 @@ class Siblings {
 
  private:
   [[nodiscard]] const Tensor* constant(NodeId id, std::size_t input) const {
-    const graph::Node& node = s_.graph.node(id);
-    return input < node.inputs.size() ? s_.graph.constant(node.inputs[input]) : nullptr;
+    return constant_input(s_.graph, id, input);
   }
 
   [[nodiscard]] bool is_convolution(NodeId id) const {
-    const graph::Node& node = s_.graph.node(id);
-    if (node.op != "Conv" || !node.domain.empty()) return false;
-    const Tensor* filters = constant(id, 1);
-    const bool has_bias = node.inputs.size() > 2 && node.inputs[2] != kNoValue;
-    return filters != nullptr && filters->type() == DataType::Float32 && filters->shape().elements() > 0 &&
-           s_.is_static(node.inputs[0]) && s_.is_static(node.outputs[0]) &&
-           (!has_bias || constant(id, 2) != nullptr);
+    return has_constant_filters(s_, id) && s_.is_static(s_.graph.node(id).outputs[0]);
   }
 
   /// One group, less than a block of results, and nothing behind it that would go into its epilogue.
