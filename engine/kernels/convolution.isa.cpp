@@ -308,7 +308,6 @@ void run_strips(const ConvJob& job, StripRunner& runner, std::int64_t strip_begi
   std::int64_t row = strip_begin / per_row;
   runner.aim_row(row);
   // What is watched is finished some tiles at a time, which are still in L1.
-  constexpr std::int64_t kWatched = 64;
   std::int64_t done = row * width + width * part / per_row;
   for (std::int64_t strip = strip_begin; strip < strip_end; ++strip, ++part) {
     if (part == per_row) {
@@ -329,7 +328,7 @@ void run_strips(const ConvJob& job, StripRunner& runner, std::int64_t strip_begi
     runner.run(first, pixels);
     if (!runner.finishes()) continue;
     const std::int64_t reached = row * width + first + pixels;
-    if (reached - done + kTileRows <= kWatched && strip + 1 < strip_end) continue;
+    if (reached - done + kTileRows <= kChunk && strip + 1 < strip_end) continue;
     runner.finish(done, reached);
     done = reached;
   }

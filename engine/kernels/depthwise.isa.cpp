@@ -378,7 +378,6 @@ void run_depthwise(const DepthwiseJob& job, std::int64_t row_begin, std::int64_t
   // Rows whose distance is the dilation share tap rows.
   const std::int64_t apart = pairs.possible() ? height.tap_step : 1;
   // What is watched is finished some rows at a time, which are still in L1.
-  constexpr std::int64_t kWatched = 64;
   std::int64_t done = row_begin;
   for (std::int64_t begin = row_begin; begin < row_end; begin += 2 * apart) {
     for (std::int64_t row = begin; row < smaller(begin + apart, row_end); ++row) {
@@ -391,7 +390,7 @@ void run_depthwise(const DepthwiseJob& job, std::int64_t row_begin, std::int64_t
     }
     if (!w.watched) continue;
     const std::int64_t reached = smaller(begin + 2 * apart, row_end);
-    if ((reached + 2 * apart - done) * width.output <= kWatched && reached < row_end) continue;
+    if ((reached + 2 * apart - done) * width.output <= kChunk && reached < row_end) continue;
     finish_rows(job, done, reached);
     done = reached;
   }

@@ -16,7 +16,7 @@ struct FiringRule {
 };
 
 /// Running totals of 16 neighbouring channels. Minima, maxima and sums are over finite positions only, for
-/// one NaN would erase all others; sums are taken in float32 over at most 64 vectors, then added in double.
+/// one NaN would erase all others; sums are taken in float32 over at most 128 vectors, then added in double.
 struct alignas(64) StatisticsBlock {
   static constexpr int kChannels = 16;
 
@@ -43,7 +43,7 @@ struct StatisticsSource {
 
 /// What a kernel that applies an activation itself gathers of its input, of one sample or part of one:
 /// totals of 16 neighbouring channels. Lanes are begun and added to in groups of one vector each. All is
-/// taken in the order of the calls, sums in float32 over at most 64 rows, then in double.
+/// taken in the order of the calls, sums in float32 over at most 128 rows, then in double.
 struct alignas(64) PieceTotals {
   static constexpr int kChannels = StatisticsBlock::kChannels;
   static constexpr int kMostVectors = 4;

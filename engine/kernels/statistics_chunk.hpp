@@ -4,12 +4,10 @@
 
 #include "kernels/activation_math.hpp"
 #include "kernels/statistics.hpp"
+#include "kernels/watched_activation.hpp"
 
 namespace ember::kernels::EMBER_ISA_NAMESPACE {
 
-/// Rows of a chunk: what float32 partial sums run over, and what the buffer of
-/// activations holds.
-inline constexpr std::int64_t kChunk = 64;
 inline constexpr float kLargest = 3.402823466e+38F;
 
 /// The rule in registers.

@@ -96,7 +96,7 @@ struct CountedEpilogue {
 
   EMBER_INLINE Vec apply(Vec sum, const float* residual, IntVec& fired) const {
     if (residual != nullptr) sum = sum + load(residual);
-    fired = count_if((sum > above) & (sum < below), fired);
+    fired = count_between(sum, above, below, fired);
     return clamp(sum, bounds.low, bounds.high);
   }
 
@@ -129,9 +129,13 @@ inline void finish_stored(const TileEpilogue& epilogue, float* c, const float* r
 /// laid out as they are and may be null.
 inline void finish_watched(const ProductEpilogue& epilogue, const Positions& positions, const float* residual,
                            std::int64_t channel) {
+  if (epilogue.watch_after.rule != nullptr && epilogue.before.kind == ActivationKind::None) {
+    apply_watched(epilogue.watch_after, epilogue.after, positions, residual, channel);
+    return;
+  }
   const auto activate = [&](const Activation& activation, const Watch& watch) {
     if (watch.rule != nullptr) {
-      apply_watched(watch, activation, positions, channel);
+      apply_watched(watch, activation, positions, nullptr, channel);
     } else if (activation.kind != ActivationKind::None) {
       for (std::int64_t run = 0; run < positions.runs; ++run) {
         float* at = positions.first + run * positions.run_stride;

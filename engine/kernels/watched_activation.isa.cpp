@@ -36,66 +36,95 @@ EMBER_INLINE void for_each_position(const Positions& at, F&& f) {
   }
 }
 
-/// What a ramp's chunk adds up, in registers.
+// A ramp takes two passes over positions that are in L1: with all sums at once there would be one chain of
+// each, and every row would have to wait for the row before. What the second pass overwrites, the first has
+// found to be regular.
+
+/// What goes in, the residual included, which is stored with it. False when some value is not finite, or its
+/// square is not.
+template <bool kResidual>
+EMBER_INLINE bool measure_input(const Positions& positions, const float* residual, Moments& totals) {
+  const std::int64_t step = positions.stride;
+  const std::int64_t length = positions.length;
+  Moments even;
+  Moments odd;
+  for (std::int64_t run = 0; run < positions.runs; ++run) {
+    float* at = positions.first + run * positions.run_stride;
+    const float* added = residual + run * positions.run_stride;
+    const auto row = [&](std::int64_t offset, Moments& moments) {
+      Vec x = load(at + offset);
+      if constexpr (kResidual) {
+        x = x + load(added + offset);
+        store(at + offset, x);
+      }
+      moments.add(x);
+    };
+    std::int64_t i = 0;
+    for (; i + 1 < length; i += 2) {
+      row(i * step, even);
+      row(i * step + step, odd);
+    }
+    if (i < length) row(i * step, even);
+  }
+  totals.min = at_most(even.min, odd.min);
+  totals.max = at_least(even.max, odd.max);
+  totals.sum = even.sum + odd.sum;
+  totals.sum_squares = even.sum_squares + odd.sum_squares;
+  return xsimd::all(is_finite(totals.sum_squares));
+}
+
 struct RampSums {
-  Moments pre;
   Vec out = broadcast(0.0F);
   Vec out_squares = broadcast(0.0F);
   IntVec fired = broadcast(0);
   IntVec saturated = broadcast(0);
 
   template <bool kClipped>
-  EMBER_INLINE void apply(float* at, Vec top, float* kept, Vec& pre_squares, Vec& squares) {
+  EMBER_INLINE void apply(float* at, Vec top) {
     const Vec zero = broadcast(0.0F);
     const Vec x = load(at);
-    store(kept, x);
-    pre.min = at_most(x, pre.min);
-    pre.max = at_least(x, pre.max);
-    pre.sum = pre.sum + x;
-    pre_squares = fmadd(x, x, pre_squares);
     fired = count_if(x > zero, fired);
     Vec y = at_least(x, zero);
     if constexpr (kClipped) {
-      y = at_most(y, top);
       saturated = count_if(x >= top, saturated);
+      y = at_most(y, top);
     }
     store(at, y);
     out = out + y;
-    squares = fmadd(y, y, squares);
+    out_squares = fmadd(y, y, out_squares);
   }
 };
 
-/// False, and no totals, when some value is not finite or its square is not; the values before the
-/// activation are in `pre` in any case.
 template <bool kClipped>
-EMBER_INLINE bool apply_ramp(const Positions& positions, float high, float* pre, ChunkTotals& totals) {
+EMBER_INLINE void apply_ramp(const Positions& positions, float high, ChunkTotals& totals) {
+  const std::int64_t step = positions.stride;
+  const std::int64_t length = positions.length;
   const Vec top = broadcast(high);
-  RampSums sums;
-  // Squares go in two chains, for adding one takes longer than the rest of a row.
-  Vec odd_pre = broadcast(0.0F);
-  Vec odd_out = broadcast(0.0F);
-  float* kept = pre;
+  RampSums even;
+  RampSums odd;
   for (std::int64_t run = 0; run < positions.runs; ++run) {
     float* at = positions.first + run * positions.run_stride;
     std::int64_t i = 0;
-    for (; i + 1 < positions.length; i += 2) {
-      sums.apply<kClipped>(at, top, kept, sums.pre.sum_squares, sums.out_squares);
-      sums.apply<kClipped>(at + positions.stride, top, kept + kLanes, odd_pre, odd_out);
-      at += 2 * positions.stride;
-      kept += 2 * kLanes;
+    for (; i + 1 < length; i += 2) {
+      even.apply<kClipped>(at + i * step, top);
+      odd.apply<kClipped>(at + i * step + step, top);
     }
-    if (i < positions.length) {
-      sums.apply<kClipped>(at, top, kept, sums.pre.sum_squares, sums.out_squares);
-      kept += kLanes;
+    if (i < length) even.apply<kClipped>(at + i * step, top);
+  }
+  totals.out.sum = even.out + odd.out;
+  totals.out.sum_squares = even.out_squares + odd.out_squares;
+  totals.fired = even.fired + odd.fired;
+  totals.saturated = even.saturated + odd.saturated;
+}
+
+EMBER_INLINE void add_residual(const Positions& positions, const float* residual) {
+  for (std::int64_t run = 0; run < positions.runs; ++run) {
+    const std::int64_t first = run * positions.run_stride;
+    for (std::int64_t i = 0; i < positions.length; ++i) {
+      float* at = positions.first + first + i * positions.stride;
+      store(at, load(at) + load(residual + first + i * positions.stride));
     }
   }
-  totals.pre = sums.pre;
-  totals.pre.sum_squares = sums.pre.sum_squares + odd_pre;
-  totals.out.sum = sums.out;
-  totals.out.sum_squares = sums.out_squares + odd_out;
-  totals.fired = sums.fired;
-  totals.saturated = sums.saturated;
-  return xsimd::all(is_finite(totals.pre.sum_squares));
 }
 
 /// Any activation, and any values.
@@ -162,46 +191,58 @@ EMBER_INLINE void add(const ChunkTotals& chunk, std::int64_t rows, bool saturate
   piece.rows[v] += static_cast<std::int32_t>(rows);
 }
 
-void gather(const Watch& watch, const Activation& activation, const Positions& positions, PieceTotals& piece,
-            std::int64_t lane, std::int64_t channel) {
+/// Any activation of any values, the residual added.
+__attribute__((noinline)) void gather_any(const Watch& watch, const Activation& activation,
+                                          const Positions& positions, PieceTotals& piece, std::int64_t lane,
+                                          std::int64_t channel) {
   alignas(64) float pre[kChunk * kLanes];
+  alignas(64) float out[kChunk * kLanes];
+  const auto copy_to = [&](float* to) {
+    for_each_position(positions, [&](const float* at) {
+      store(to, load(at));
+      to += kLanes;
+    });
+  };
+  copy_to(pre);
+  for (std::int64_t run = 0; run < positions.runs; ++run) {
+    float* at = positions.first + run * positions.run_stride;
+    apply_rows(activation, at, at, positions.length, kLanes, positions.stride, positions.stride, channel);
+  }
+  copy_to(out);
   const Ramp ramp(activation);
-  const FiringRule& rule = watch.rule->firing;
   const std::int64_t rows = positions.runs * positions.length;
   ChunkTotals chunk;
-  if (ramp.applies) {
-    const bool whole = ramp.clipped ? apply_ramp<true>(positions, ramp.high, pre, chunk)
-                                    : apply_ramp<false>(positions, ramp.high, pre, chunk);
-    if (whole) {
-      add<false>(chunk, rows, ramp.clipped, piece, lane);
-      return;
-    }
-  } else {
-    float* kept = pre;
-    for_each_position(positions, [&](float* at) {
-      store(kept, load(at));
-      kept += kLanes;
-    });
-    for (std::int64_t run = 0; run < positions.runs; ++run) {
-      float* at = positions.first + run * positions.run_stride;
-      apply_rows(activation, at, at, positions.length, kLanes, positions.stride, positions.stride, channel);
-    }
-  }
-  alignas(64) float out[kChunk * kLanes];
-  float* copied = out;
-  for_each_position(positions, [&](float* at) {
-    store(copied, load(at));
-    copied += kLanes;
-  });
-  chunk = {};
-  measure(pre, out, rows, rule, chunk);
+  measure(pre, out, rows, watch.rule->firing, chunk);
   if (ramp.applies) add<false>(chunk, rows, ramp.clipped, piece, lane);
   else add<true>(chunk, rows, true, piece, lane);
 }
 
+void gather(const Watch& watch, const Activation& activation, const Positions& positions,
+            const float* residual, PieceTotals& piece, std::int64_t lane, std::int64_t channel) {
+  const Ramp ramp(activation);
+  if (!ramp.applies) {
+    if (residual != nullptr) add_residual(positions, residual);
+    gather_any(watch, activation, positions, piece, lane, channel);
+    return;
+  }
+  ChunkTotals chunk;
+  const bool regular = residual == nullptr ? measure_input<false>(positions, positions.first, chunk.pre)
+                                           : measure_input<true>(positions, residual, chunk.pre);
+  if (!regular) {
+    gather_any(watch, activation, positions, piece, lane, channel);
+    return;
+  }
+  // Few chunks reach the top.
+  if (ramp.clipped && !xsimd::all(chunk.pre.max < broadcast(ramp.high)))
+    apply_ramp<true>(positions, ramp.high, chunk);
+  else apply_ramp<false>(positions, ramp.high, chunk);
+  add<false>(chunk, positions.runs * positions.length, ramp.clipped, piece, lane);
+}
+
 /// Fired positions only: those are never of a value that is not finite, by the rule's ends.
 void count_fired(const Watch& watch, const Activation& activation, const Positions& positions,
-                 PieceTotals& piece, std::int64_t lane, std::int64_t channel) {
+                 const float* residual, PieceTotals& piece, std::int64_t lane, std::int64_t channel) {
+  if (residual != nullptr) add_residual(positions, residual);
   const Vec above = broadcast(watch.rule->firing.fired_above);
   const Vec below = broadcast(watch.rule->firing.fired_below);
   const Ramp ramp(activation);
@@ -211,13 +252,13 @@ void count_fired(const Watch& watch, const Activation& activation, const Positio
     const Vec top = broadcast(ramp.high);
     for_each_position(positions, [&](float* at) {
       const Vec x = load(at);
-      fired = count_if((x > above) & (x < below), fired);
+      fired = count_between(x, above, below, fired);
       store(at, clamp(x, zero, top));
     });
   } else {
     for_each_position(positions, [&](float* at) {
       const Vec x = load(at);
-      fired = count_if((x > above) & (x < below), fired);
+      fired = count_between(x, above, below, fired);
     });
     for (std::int64_t run = 0; run < positions.runs; ++run) {
       float* at = positions.first + run * positions.run_stride;
@@ -230,21 +271,22 @@ void count_fired(const Watch& watch, const Activation& activation, const Positio
 }  // namespace
 
 void apply_watched(const Watch& watch, const Activation& activation, const Positions& positions,
-                   std::int64_t channel) {
+                   const float* residual, std::int64_t channel) {
   PieceTotals& piece = watch.pieces[channel / PieceTotals::kChannels];
   const std::int64_t lane = channel % PieceTotals::kChannels;
   const auto one = watch.rule->counts_only ? count_fired : gather;
-  if (positions.runs * positions.length <= kChunk) {
-    one(watch, activation, positions, piece, lane, channel);
-    return;
-  }
-  for (std::int64_t run = 0; run < positions.runs; ++run) {
-    float* first = positions.first + run * positions.run_stride;
+  const auto part = [&](std::int64_t offset, std::int64_t runs, std::int64_t length) {
+    one(watch, activation, {positions.first + offset, runs, positions.run_stride, length, positions.stride},
+        residual == nullptr ? nullptr : residual + offset, piece, lane, channel);
+  };
+  // Several runs at a time where they fit, else each in parts.
+  const std::int64_t runs = positions.length >= kChunk ? 1 : kChunk / positions.length;
+  for (std::int64_t run = 0; run < positions.runs; run += runs) {
+    const std::int64_t first = run * positions.run_stride;
+    const std::int64_t count = positions.runs - run < runs ? positions.runs - run : runs;
     for (std::int64_t at = 0; at < positions.length; at += kChunk) {
       const std::int64_t left = positions.length - at;
-      one(watch, activation,
-          {first + at * positions.stride, 1, 0, left < kChunk ? left : kChunk, positions.stride}, piece, lane,
-          channel);
+      part(first + at * positions.stride, count, left < kChunk ? left : kChunk);
     }
   }
 }

@@ -248,18 +248,25 @@ EMBER_INLINE void combine(const float* from, std::int64_t point, Vec (&outputs)[
   for (int i = 0; i < kOutputs; ++i) Transform::output(half[i], outputs[i]);
 }
 
-/// Tiles that are watched: like finish(), by whole rows of tiles, so that the epilogue meets long runs while
-/// they are in L1.
+/// Tiles that are watched: like finish(), by rows of tiles, so that the epilogue meets long runs while they
+/// are in L1.
 template <int kOutputs>
 void finish_watched_tiles(const WinogradJob& job, std::int64_t tile, std::int64_t row, std::int64_t rows) {
   const std::int64_t blocks = blocks_of(job.out_channels);
   const std::int64_t plane = job.out_height * job.out_width * kBlock;
   const std::int64_t image_row = job.out_width * kBlock;
   const std::int64_t across = (job.out_width + kOutputs - 1) / kOutputs;
+  const std::int64_t down = (job.out_height + kOutputs - 1) / kOutputs;
   for (std::int64_t r = row; r < row + rows;) {
     const TilePlace at = TileWalk<kOutputs>(job, tile + (r - row)).place();
     const std::int64_t tiles = smaller(row + rows - r, across - at.x / kOutputs);
-    const std::int64_t high = smaller(kOutputs, job.out_height - at.y);
+    // Whole rows of tiles lie one behind the other: several at a time where they are short.
+    std::int64_t tile_rows = 1;
+    if (tiles == across) {
+      const std::int64_t fitting = larger(1, kChunk / (kOutputs * job.out_width));
+      tile_rows = smaller(fitting, smaller((row + rows - r) / across, down - at.y / kOutputs));
+    }
+    const std::int64_t high = smaller(tile_rows * kOutputs, job.out_height - at.y);
     const std::int64_t wide = smaller(tiles * kOutputs, job.out_width - at.x);
     ProductEpilogue epilogue = job.epilogue;
     const std::int64_t pieces = at.sample * job.sample_pieces;
@@ -270,24 +277,29 @@ void finish_watched_tiles(const WinogradJob& job, std::int64_t tile, std::int64_
       const std::int64_t first = out + channel / kBlock * plane + channel % kBlock;
       const float* from = job.products + channel / kBlock * job.products_block + channel % kBlock;
       const Vec bias = job.epilogue.bias == nullptr ? broadcast(0.0F) : load(job.epilogue.bias + channel);
-      for (std::int64_t t = 0; t < tiles; ++t) {
-        Vec outputs[kOutputs][kOutputs];
-        combine<kOutputs>(from + (r + t) * kBlock, job.products_point, outputs);
-        float* to = job.output + first + t * kOutputs * kBlock;
+      for (std::int64_t top = 0; top < high; top += kOutputs) {
+        for (std::int64_t t = 0; t < tiles; ++t) {
+          Vec outputs[kOutputs][kOutputs];
+          combine<kOutputs>(from + (r + top / kOutputs * tiles + t) * kBlock, job.products_point, outputs);
+          float* to = job.output + first + top * image_row + t * kOutputs * kBlock;
 #pragma GCC unroll 4
-        for (int y = 0; y < kOutputs; ++y) {
-          if (y >= high) break;
+          for (int y = 0; y < kOutputs; ++y) {
+            if (top + y >= high) break;
 #pragma GCC unroll 4
-          for (int x = 0; x < kOutputs; ++x) {
-            if (t * kOutputs + x >= wide) break;
-            store(to + y * image_row + x * kBlock, outputs[y][x] + bias);
+            for (int x = 0; x < kOutputs; ++x) {
+              if (t * kOutputs + x >= wide) break;
+              store(to + y * image_row + x * kBlock, outputs[y][x] + bias);
+            }
           }
         }
       }
-      finish_watched(epilogue, {job.output + first, high, image_row, wide, kBlock},
-                     epilogue.residual == nullptr ? nullptr : epilogue.residual + first, channel);
+      const Positions positions = tiles == across
+                                      ? Positions{job.output + first, 1, 0, high * wide, kBlock}
+                                      : Positions{job.output + first, high, image_row, wide, kBlock};
+      finish_watched(epilogue, positions, epilogue.residual == nullptr ? nullptr : epilogue.residual + first,
+                     channel);
     }
-    r += tiles;
+    r += tile_rows * tiles;
   }
 }
 

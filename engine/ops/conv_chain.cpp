@@ -35,6 +35,18 @@ struct ChainPlan {
     return std::min(height.input, (rows - 1) * height.stride + height.extent());
   }
 
+  [[nodiscard]] bool watched() const {
+    return depthwise.epilogue.watched() || (expand && expand->epilogue.watched()) ||
+           (project && project->epilogue.watched());
+  }
+
+  /// Whether some row of the first convolution is read by no window, and so never made.
+  [[nodiscard]] bool skips_rows() const {
+    const WindowAxis& height = depthwise.g.windows.axes[1];
+    const std::int64_t end = (height.output - 1) * height.stride - height.pad_begin + height.extent();
+    return expand && (height.stride > height.extent() || height.pad_begin < 0 || end < height.input);
+  }
+
   /// As many output rows as the buffers hold.
   [[nodiscard]] std::int64_t rows_at_once() const {
     const WindowAxis& height = depthwise.g.windows.axes[1];
@@ -87,8 +99,10 @@ class ConvChainStep final : public Step {
 
   void run(const StepContext& context) const override {
     const std::int64_t rows = plan_.depthwise.g.windows.axes[1].output;
-    // One part per worker: every cut makes some rows twice. Where it is cut changes no sum, and so no bit.
-    const std::int64_t parts = std::min<std::int64_t>(context.parallel.threads(), ceil_div(rows, band_));
+    // One part per worker: every cut makes some rows twice. Where it is cut changes no sum, and so no bit;
+    // but what is watched is to be met once, and in one order.
+    const std::int64_t parts =
+        plan_.watched() ? 1 : std::min<std::int64_t>(context.parallel.threads(), ceil_div(rows, band_));
     const std::int64_t batch = plan_.depthwise.g.batch;
     context.parallel.for_each(batch * parts, work_, [&](std::int64_t task, int worker) {
       const std::int64_t part = task % parts;
@@ -96,6 +110,18 @@ class ConvChainStep final : public Step {
           reinterpret_cast<float*>(context.scratch + static_cast<std::size_t>(worker) * worker_bytes());
       run_rows(context, task / parts, rows * part / parts, rows * (part + 1) / parts, buffers);
     });
+  }
+
+  /// By stage.
+  [[nodiscard]] std::vector<PieceGrid> pieces() const {
+    std::vector<PieceGrid> grids;
+    const auto add = [&](const ConvGeometry& g) {
+      grids.push_back({.samples = g.batch, .parts = 1, .blocks = piece_blocks(g.out_channels)});
+    };
+    if (plan_.expand) add(plan_.expand->g);
+    add(plan_.depthwise.g);
+    if (plan_.project) add(plan_.project->g);
+    return grids;
   }
 
  private:
@@ -149,6 +175,7 @@ class ConvChainStep final : public Step {
     const auto* x = static_cast<const float*>(context.inputs[0]);
     job.output = to;
     job.out_block = plan_.in_rows(band_) * in_row_;
+    watch(job.epilogue, stage.epilogue, context, sample * piece_blocks(stage.g.out_channels), 0);
     if (stage.plain_input) {
       job.input = x + sample * stage.g.in_channels * windows.inputs();
       job.axes[1].in_offset += begin * job.axes[1].in_step;
@@ -197,6 +224,8 @@ class ConvChainStep final : public Step {
       job.weights = stage.weights.get() + job.channel * windows.taps();
       job.epilogue = product_epilogue(stage.epilogue, stage.bias ? stage.bias.get() + job.channel : nullptr,
                                       residual == nullptr ? nullptr : residual + block * out_plane);
+      watch(job.epilogue, stage.epilogue, context, sample * piece_blocks(stage.g.out_channels),
+            depthwise_stage());
       conv_->depthwise(job, 0, rows);
     }
   }
@@ -214,8 +243,12 @@ class ConvChainStep final : public Step {
     job.output = static_cast<float*>(context.outputs[0]) + at;
     job.out_block = plane;
     job.axes[2].input = job.axes[2].output = rows * (out_row_ / block_);
+    watch(job.epilogue, stage.epilogue, context, sample * piece_blocks(stage.g.out_channels),
+          depthwise_stage() + 1);
     run_job(job);
   }
+
+  [[nodiscard]] std::size_t depthwise_stage() const { return plan_.expand ? 1 : 0; }
 
   /// What does not depend on the rows.
   [[nodiscard]] kernels::ConvJob job_of(const DirectConvPlan& stage, std::size_t phase) const {
@@ -265,8 +298,10 @@ std::optional<Refusal> plan_stage(LowerContext& c, bool may_be_plain, DirectConv
   return std::nullopt;
 }
 
-std::int64_t result_bytes(const LowerContext& c) {
+/// Of the whole batch; of one sample where sums are gathered, which must not depend on the batch.
+std::int64_t result_bytes(const LowerContext& c, bool of_sample) {
   TensorDesc result = c.outputs[0];
+  if (of_sample) result.shape = result.shape.with(0, 1);
   result.layout = Layout::Blocked;
   result.block = c.block();
   return static_cast<std::int64_t>(result.bytes());
@@ -276,11 +311,11 @@ std::int64_t result_bytes(const LowerContext& c) {
 
 LowerResult consider_conv_chain(std::span<LowerContext* const> stages) {
   std::int64_t between = 0;
-  for (std::size_t i = 0; i + 1 < stages.size(); ++i) between = std::max(between, result_bytes(*stages[i]));
+  const bool gathers = std::ranges::any_of(stages, [](const auto* c) { return c->epilogue.watched(); });
+  for (std::size_t i = 0; i + 1 < stages.size(); ++i)
+    between = std::max(between, result_bytes(*stages[i], gathers));
   if (between < kWorthwhileBytes)
     return Refusal{fmt::format("{} KiB between the stages stay in the cache", between >> 10)};
-  if (std::ranges::any_of(stages, [](const LowerContext* c) { return c->watched; }))
-    return Refusal{"values are watched"};
   ChainPlan plan;
   std::size_t depthwise = 0;
   if (auto refusal = plan_depthwise(*stages[0], plan.depthwise)) {
@@ -298,13 +333,17 @@ LowerResult consider_conv_chain(std::span<LowerContext* const> stages) {
     return Refusal{"three spatial axes"};
   const std::int64_t fewest = std::min(kFewestRows, windows.axes[1].output);
   if (plan.rows_at_once() < fewest) return Refusal{fmt::format("fewer than {} rows fit the cache", fewest)};
+  if (plan.watched() && plan.skips_rows()) return Refusal{"watched rows that nothing reads"};
   if (plan.expand) take_filters(*stages[0], *plan.expand);
   if (plan.project) take_filters(*stages[depthwise + 1], *plan.project);
   Lowered lowered;
   lowered.input_layouts = {plan.expand && plan.expand->plain_input ? Layout::Plain : Layout::Blocked,
                            Layout::Blocked};
   lowered.output_layouts = {Layout::Blocked};
-  lowered.step = std::make_unique<ConvChainStep>(std::move(plan), stages[0]->kernels());
+  const bool watched = plan.watched();
+  auto step = std::make_unique<ConvChainStep>(std::move(plan), stages[0]->kernels());
+  if (watched) lowered.pieces = step->pieces();
+  lowered.step = std::move(step);
   return lowered;
 }
 

@@ -96,7 +96,9 @@ LowerResult consider_direct(LowerContext& c) {
     if (c.epilogue.residual) lowered.input_layouts.back() = Layout::Blocked;
     lowered.output_layouts = {Layout::Blocked};
   }
-  if (c.epilogue.watched()) lowered.pieces = direct_conv_pieces(plan, c.kernels());
+  if (c.epilogue.watched()) {
+    if (const auto pieces = direct_conv_pieces(plan, c.kernels())) lowered.pieces = {*pieces};
+  }
   lowered.step = make_direct_conv(std::move(plan), c.kernels());
   return lowered;
 }

@@ -109,7 +109,7 @@ LowerResult consider_depthwise_conv(LowerContext& c) {
   lowered.output_layouts = {Layout::Blocked};
   const bool watched = c.epilogue.watched();
   auto step = std::make_unique<DepthwiseStep>(std::move(plan), c.inputs.size() - 1, *c.kernels().conv);
-  if (watched) lowered.pieces = step->pieces();
+  if (watched) lowered.pieces = {step->pieces()};
   lowered.step = std::move(step);
   return lowered;
 }

@@ -69,10 +69,9 @@ struct StepContext {
                                         ///< constants and inputs left out
   std::span<void* const> outputs;       ///< nullptr for outputs left out
   std::byte* scratch = nullptr;         ///< scratch_bytes() bytes, kAlignment-aligned, content undefined
-  /// Pieces to gather in where Epilogue::watch_before and watch_after ask for it: laid out and counted as
-  /// Lowered::pieces says, empty before the run.
-  kernels::PieceTotals* pieces_before = nullptr;
-  kernels::PieceTotals* pieces_after = nullptr;
+  /// Pieces to gather in, two for each of Lowered::pieces and laid out as it says: those of
+  /// Epilogue::watch_before and of watch_after, nullptr where not asked for. Empty before the run.
+  std::span<kernels::PieceTotals* const> pieces;
   Parallel& parallel;
 };
 
@@ -133,8 +132,9 @@ struct PieceGrid {
 
 struct Lowered {
   std::unique_ptr<Step> step;
-  /// Set by candidates that gather what Epilogue::watch_before and watch_after ask for.
-  std::optional<PieceGrid> pieces;
+  /// By candidates that gather what Epilogue::watch_before and watch_after ask for: one for each stage of a
+  /// chain, one for any other step.
+  std::vector<PieceGrid> pieces;
   /// Layout wanted for each input (the planner converts where it differs), and made for each output.
   /// Empty means all Plain.
   std::vector<Layout> input_layouts;

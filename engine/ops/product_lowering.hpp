@@ -23,11 +23,11 @@ inline kernels::ProductEpilogue product_epilogue(const Epilogue& fused, const fl
           .watch_after = {}};
 }
 
-/// Lets the epilogue gather what is watched in the pieces from `piece` on.
+/// Lets the epilogue of a stage gather what is watched in the pieces from `piece` on.
 inline void watch(kernels::ProductEpilogue& epilogue, const Epilogue& fused, const StepContext& context,
-                  std::int64_t piece) {
-  if (fused.watch_before) epilogue.watch_before = {&*fused.watch_before, context.pieces_before + piece};
-  if (fused.watch_after) epilogue.watch_after = {&*fused.watch_after, context.pieces_after + piece};
+                  std::int64_t piece, std::size_t stage = 0) {
+  if (fused.watch_before) epilogue.watch_before = {&*fused.watch_before, context.pieces[2 * stage] + piece};
+  if (fused.watch_after) epilogue.watch_after = {&*fused.watch_after, context.pieces[2 * stage + 1] + piece};
 }
 
 /// Blocks that statistics of so many channels are gathered in.

@@ -95,8 +95,8 @@ class WinogradStep final : public Step {
  private:
   /// Enough tiles for each pass over the filters to be worth it, and few enough that their transformed input
   /// and products stay in cache: 28 rows fill the register tiles of every instruction set.
+  static constexpr std::int64_t kRows = 28;
   [[nodiscard]] static std::int64_t rows_per_part(std::int64_t tiles) {
-    constexpr std::int64_t kRows = 28;
     // An even number of parts, for two threads to share.
     const std::int64_t parts = ceil_div(tiles, kRows);
     return parts == 1 ? tiles : ceil_div(tiles, ceil_div(parts, 2) * 2);
@@ -106,13 +106,13 @@ class WinogradStep final : public Step {
   /// up of a sample must not depend on the others.
   void cut_by_samples() {
     const std::int64_t per_sample = tiles_ / plan_.g.batch;
-    const std::int64_t rows = rows_per_part(per_sample);
-    if (rows < per_sample) {
-      within_ = Chunks(per_sample, rows);
+    constexpr std::int64_t kMostRows = 64;  // cut in half, such a sample costs more than the cache gives back
+    if (per_sample > kMostRows) {
+      within_ = Chunks(per_sample, rows_per_part(per_sample));
       parts_ = Chunks(plan_.g.batch, 1);
       part_rows_ = within_.chunk;
     } else {
-      parts_ = Chunks(plan_.g.batch, std::max<std::int64_t>(1, rows_per_part(tiles_) / per_sample));
+      parts_ = Chunks(plan_.g.batch, std::max<std::int64_t>(1, (kRows + per_sample / 2) / per_sample));
       part_rows_ = per_sample;
     }
   }
@@ -301,7 +301,7 @@ LowerResult consider(LowerContext& c, const WinogradForm& form) {
   if (c.epilogue.residual) lowered.input_layouts.back() = Layout::Blocked;
   lowered.output_layouts = {Layout::Blocked};
   auto step = std::make_unique<WinogradStep>(std::move(plan), form, kernels);
-  if (c.epilogue.watched()) lowered.pieces = step->pieces();
+  if (c.epilogue.watched()) lowered.pieces = {step->pieces()};
   lowered.step = std::move(step);
   return lowered;
 }

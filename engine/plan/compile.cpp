@@ -330,13 +330,25 @@ class Compiler {
     whole.output = chain.back().output;
     std::vector<ValueId> inputs = {graph().node(whole.main).inputs[0]};
     if (chain.back().residual != kNoValue) inputs.push_back(chain.back().residual);
+    std::vector<ops::PieceGrid> pieces = std::exchange(lowered.pieces, {});
     accept(whole, inputs, std::move(lowered), "conv_chain");
+    if (!pieces.empty()) {
+      for (std::size_t i = 0; i < chain.size(); ++i) gather(chain[i], pieces[i]);
+    }
     probe(whole.output);
+  }
+
+  /// The last step gathers what is watched of a group that it runs.
+  void gather(const Group& group, const ops::PieceGrid& grid) {
+    for (const ValueId v : {group.watched_before, group.watched_after}) {
+      plan_->steps.back().gathered.push_back(
+          {probe_of(v), grid, {fact(group.output).type, *fact(group.output).shape, Layout::Plain, 1}});
+    }
   }
 
   void emit(const Group& group) {
     const bool as_one = emit_steps(group);
-    const bool gathered = as_one && !plan_->steps.empty() && plan_->steps.back().pieces.count() > 0;
+    const bool gathered = as_one && !plan_->steps.empty() && !plan_->steps.back().gathered.empty();
     for (const ValueId v : {group.watched_before, group.watched_after}) {
       if (v != kNoValue && !gathered) unwatched_.insert(graph().value(v).name);
     }
@@ -475,11 +487,6 @@ class Compiler {
     step.step = std::move(lowered.step);
     step.in_place = lowered.in_place;
     step.placements = std::move(lowered.placements);
-    if (lowered.pieces) {
-      step.pieces = *lowered.pieces;
-      step.watch_before = probe_of(group.watched_before);
-      step.watch_after = probe_of(group.watched_after);
-    }
     const auto layout_at = [](const std::vector<Layout>& layouts, std::size_t i) {
       return i < layouts.size() ? layouts[i] : Layout::Plain;
     };
@@ -498,6 +505,7 @@ class Compiler {
       else step.fused.insert(step.fused.end(), labels->second.begin(), labels->second.end());
     }
     plan_->steps.push_back(std::move(step));
+    if (!lowered.pieces.empty()) gather(group, lowered.pieces.front());
   }
 
   void emit_reference(NodeId id) {

@@ -38,11 +38,9 @@ class Chainer {
   }
 
  private:
-  /// One that may be part of a chain: it gathers no statistics.
   [[nodiscard]] bool is_convolution(const Group& group) const {
     const graph::Node& node = s_.graph.node(group.main);
-    const bool watched = group.watched_before != kNoValue || group.watched_after != kNoValue;
-    return node.op == "Conv" && node.domain.empty() && !watched;
+    return node.op == "Conv" && node.domain.empty();
   }
 
   [[nodiscard]] bool is_depthwise(const Group& group) const {

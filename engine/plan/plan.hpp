@@ -38,6 +38,13 @@ struct Slot {
 };
 inline constexpr int kNoSlot = -1;
 
+/// Statistics that a step gathers of an activation that it applies.
+struct Gathered {
+  int probe = -1;  ///< that gets them; -1: none are gathered
+  ops::PieceGrid grid;
+  ops::TensorDesc desc;  ///< of the activation's output
+};
+
 struct PlannedStep {
   enum class Kind : std::uint8_t {
     Kernel,        ///< `step` on arena memory
@@ -59,9 +66,7 @@ struct PlannedStep {
   int probe = -1;
   std::shared_ptr<const Plan> part_plan;
   std::int64_t parts = 0;
-  /// Kernel: probes that get the statistics it gathers of its fused activations; -1: none.
-  int watch_before = -1, watch_after = -1;
-  ops::PieceGrid pieces;
+  std::vector<Gathered> gathered;  ///< Kernel: two for each of its stages, see ops::StepContext::pieces
 
   // For people.
   std::string node, op, implementation, refusals;

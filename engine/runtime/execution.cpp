@@ -27,16 +27,15 @@ Execution::Execution(std::shared_ptr<const plan::Plan> plan, int workers)
   for (std::size_t at = 0; at < plan_->steps.size(); ++at) {
     bind(at);
     const PlannedStep& step = plan_->steps[at];
-    const auto pieces = [&](int watch) -> std::shared_ptr<kernels::PieceTotals> {
-      if (watch < 0) return nullptr;
-      const std::size_t bytes = static_cast<std::size_t>(step.pieces.count()) * sizeof(kernels::PieceTotals);
-      std::shared_ptr<void> memory = allocate_aligned(bytes);
-      std::memset(memory.get(), 0, bytes);
-      auto* first = static_cast<kernels::PieceTotals*>(memory.get());
-      return {std::move(memory), first};
-    };
-    bindings_[at].pieces_before = pieces(step.watch_before);
-    bindings_[at].pieces_after = pieces(step.watch_after);
+    for (const plan::Gathered& gathered : step.gathered) {
+      std::shared_ptr<void> memory;
+      if (gathered.probe >= 0) {
+        memory =
+            allocate_zeroed(static_cast<std::size_t>(gathered.grid.count()) * sizeof(kernels::PieceTotals));
+      }
+      bindings_[at].pieces.push_back(static_cast<kernels::PieceTotals*>(memory.get()));
+      bindings_[at].gathered.push_back(std::move(memory));
+    }
     if (step.then_plan != nullptr)
       bindings_[at].then_branch = std::make_unique<Execution>(step.then_plan, workers);
     if (step.else_plan != nullptr)
@@ -134,20 +133,17 @@ void Execution::run_kernel(const PlannedStep& step, const Binding& binding, Para
   step.step->run({.inputs = binding.inputs,
                   .outputs = binding.outputs,
                   .scratch = static_cast<std::byte*>(scratch_.get()),
-                  .pieces_before = binding.pieces_before.get(),
-                  .pieces_after = binding.pieces_after.get(),
+                  .pieces = binding.pieces,
                   .parallel = parallel});
-  const auto show = [&](int watch, kernels::PieceTotals* pieces) {
-    if (watch < 0) return;
-    probes[static_cast<std::size_t>(watch)]->observe(
-        PieceData{.pieces = pieces,
-                  .grid = step.pieces,
-                  .desc = plan_->slots[static_cast<std::size_t>(step.outputs[0])].desc,
-                  .kernels = kernels::table(plan_->isa),
-                  .parallel = parallel});
-  };
-  show(step.watch_before, binding.pieces_before.get());
-  show(step.watch_after, binding.pieces_after.get());
+  for (std::size_t i = 0; i < step.gathered.size(); ++i) {
+    const plan::Gathered& gathered = step.gathered[i];
+    if (gathered.probe < 0) continue;
+    probes[static_cast<std::size_t>(gathered.probe)]->observe(PieceData{.pieces = binding.pieces[i],
+                                                                        .grid = gathered.grid,
+                                                                        .desc = gathered.desc,
+                                                                        .kernels = kernels::table(plan_->isa),
+                                                                        .parallel = parallel});
+  }
 }
 
 void Execution::run_dynamic(const PlannedStep& step) {

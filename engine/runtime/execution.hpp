@@ -49,8 +49,9 @@ class Execution {
     std::vector<const void*> inputs;
     std::vector<void*> outputs;
     std::unique_ptr<Execution> then_branch, else_branch;
-    std::vector<Part> parts;                                            ///< micro-batches: one per worker
-    std::shared_ptr<kernels::PieceTotals> pieces_before, pieces_after;  ///< empty between runs
+    std::vector<Part> parts;                      ///< micro-batches: one per worker
+    std::vector<std::shared_ptr<void>> gathered;  ///< memory of `pieces`
+    std::vector<kernels::PieceTotals*> pieces;    ///< by PlannedStep::gathered; empty between runs
   };
 
   void bind(std::size_t step);

@@ -19,4 +19,14 @@ EMBER_INLINE IntVec count_if(Mask condition, IntVec count) {
 #endif
 }
 
+/// count + 1 in the lanes where above < x < below.
+EMBER_INLINE IntVec count_between(Vec x, Vec above, Vec below, IntVec count) {
+#if defined(EMBER_ISA_AVX512)
+  const __mmask16 high = _mm512_cmp_ps_mask(x, above, _CMP_GT_OQ);
+  return count_if(Mask(_mm512_mask_cmp_ps_mask(high, x, below, _CMP_LT_OQ)), count);
+#else
+  return count_if((x > above) & (x < below), count);
+#endif
+}
+
 }  // namespace ember::kernels::EMBER_ISA_NAMESPACE

@@ -171,6 +171,17 @@ std::vector<Net> nets(const Activate& act) {
                  return act(b, "y", conv(b, x, "pre", filters, pads, strides, group));
                }};
   };
+  const auto inverted_residual = [&](const std::string& name, Ints sample, std::int64_t wide, Ints strides,
+                                     Ints pads) {
+    const std::int64_t narrow = sample[0];
+    return Net{name, std::move(sample), [=](GraphBuilder& b, graph::ValueId x) {
+                 const auto one = act(b, "one", conv(b, x, "expand", {wide, narrow, 1, 1}, {0, 0, 0, 0}));
+                 const auto two =
+                     act(b, "two", conv(b, one, "depthwise", {wide, 1, 3, 3}, pads, strides, wide));
+                 const auto out = conv(b, two, "project", {narrow, wide, 1, 1}, {0, 0, 0, 0});
+                 return act(b, "y", strides[0] == 1 ? b.op("Add", "sum", {out, x}) : out);
+               }};
+  };
   return {
       single("pointwise", {20, 13, 11}, {37, 20, 1, 1}, {0, 0, 0, 0}),
       single("pointwise in many parts", {96, 40, 40}, {40, 96, 1, 1}, {0, 0, 0, 0}),
@@ -188,6 +199,15 @@ std::vector<Net> nets(const Activate& act) {
          const auto one = act(b, "one", conv(b, x, "pre", {24, 24, 3, 3}, {1, 1, 1, 1}));
          const auto two = conv(b, one, "two", {24, 24, 1, 1}, {0, 0, 0, 0});
          return act(b, "y", b.op("Add", "sum", {two, x}));
+       }},
+      inverted_residual("chain", {24, 40, 41}, 144, {1, 1}, {1, 1, 1, 1}),
+      inverted_residual("chain, strided", {24, 52, 40}, 144, {2, 2}, {1, 1, 1, 1}),
+      inverted_residual("chain that never reads the last row", {24, 42, 41}, 144, {2, 2}, {0, 0, 0, 0}),
+      {"chain from a few channels",
+       {3, 90, 90},
+       [=](GraphBuilder& b, graph::ValueId x) {
+         const auto one = act(b, "one", conv(b, x, "stem", {80, 3, 3, 3}, {1, 1, 1, 1}, {2, 2}));
+         return act(b, "y", conv(b, one, "two", {80, 1, 3, 3}, {1, 1, 1, 1}, {1, 1}, 80));
        }},
       {"before and after a sum",
        {16, 8, 21},
@@ -219,6 +239,8 @@ TEST_CASE("what convolutions gather in passing is what their values show, on eve
         const Seen counted = watch(net, input, 2, isa, 1, Way::Counted);
         CHECK(probes(shown));
         CHECK_FALSE(probes(gathered));
+        const bool chained = std::ranges::find(gathered.steps, "conv_chain") != gathered.steps.end();
+        CHECK(chained == (net.name.starts_with("chain") && net.name.find("never") == std::string::npos));
         CHECK(difference(gathered, shown, false, 1e-6) == "");
         CHECK(difference(counted, shown, true, 0) == "");
       }
