@@ -18,6 +18,9 @@
 #include "plan/micro_batch.hpp"
 #include "plan/pack_cache.hpp"
 #include "plan/plan.hpp"
+#include "plan/probes.hpp"
+#include "plan/reference_step.hpp"
+#include "plan/slots.hpp"
 #include "plan/widen_halves.hpp"
 
 namespace ember::plan {
@@ -61,33 +64,6 @@ class PlanLowerContext final : public ops::LowerContext {
   ValueId bias_;
 };
 
-/// The reference of a node whose shapes are static, on arena memory.
-class ReferenceStep final : public ops::Step {
- public:
-  ReferenceStep(const graph::Graph& graph, NodeId id, std::vector<ConstTensorView> inputs,
-                std::vector<TensorView> outputs)
-      : graph_(graph), id_(id), inputs_(std::move(inputs)), outputs_(std::move(outputs)) {}
-
-  void run(const ops::StepContext& context) const override {
-    std::vector<ConstTensorView> inputs = inputs_;
-    for (std::size_t i = 0; i < inputs.size(); ++i) {
-      if (inputs[i].raw() == nullptr) inputs[i] = {inputs[i].type(), inputs[i].shape(), context.inputs[i]};
-    }
-    std::vector<TensorView> outputs = outputs_;
-    for (std::size_t i = 0; i < outputs.size(); ++i) {
-      outputs[i] = {outputs[i].type(), outputs[i].shape(), context.outputs[i]};
-    }
-    ops::EvalContext eval(graph_, id_, inputs, outputs);
-    ops::operator_of(graph_, id_).reference(eval);
-  }
-
- private:
-  const graph::Graph& graph_;  ///< the plan's own
-  NodeId id_;
-  std::vector<ConstTensorView> inputs_;  ///< data of constants; null for what the run provides
-  std::vector<TensorView> outputs_;
-};
-
 class Compiler {
  public:
   /// `shown`: watched values that have to be shown to their probes as they are.
@@ -96,8 +72,9 @@ class Compiler {
       : plan_(std::make_shared<Plan>()),
         options_(options),
         packs_(packs),
-        shown_(shown),
-        table_(kernels::table(options.isa)) {
+        table_(kernels::table(options.isa)),
+        slots_(*plan_, table_),
+        probes_(options, shown) {
     plan_->network = std::move(network);
     plan_->isa = options.isa;
   }
@@ -114,8 +91,8 @@ class Compiler {
     step.kind = PlannedStep::Kind::MicroBatches;
     step.op = "batch";
     step.implementation = "micro_batches";
-    for (const ValueId v : graph().inputs) step.inputs.push_back(define(v, Layout::Plain));
-    for (const ValueId v : graph().outputs) step.outputs.push_back(define(v, Layout::Plain));
+    for (const ValueId v : graph().inputs) step.inputs.push_back(slots_.define(v, Layout::Plain));
+    for (const ValueId v : graph().outputs) step.outputs.push_back(slots_.define(v, Layout::Plain));
     plan_->inputs = step.inputs;
     plan_->outputs = step.outputs;
     plan_->fully_static = part->fully_static;
@@ -128,8 +105,8 @@ class Compiler {
 
   std::shared_ptr<Plan> run() {
     widen_halves(plan_->network);
-    find_probes();
-    const std::set<ValueId> seen = probed_values();
+    probes_.find(graph());
+    const std::set<ValueId> seen = probes_.values();
     merged_ = merge_activations(plan_->network, seen);
     if (options_.reference_only.empty()) {
       labels_ = merge_attention(plan_->network, seen);
@@ -140,10 +117,13 @@ class Compiler {
     }
     labels_.insert(merged_.begin(), merged_.end());
     for (const ValueId v : graph().inputs) plan_->inputs.push_back(define_input(v));
-    for (std::size_t i = 0; i < graph().captured.size(); ++i) define_captured(i);
+    for (std::size_t i = 0; i < graph().captured.size(); ++i) {
+      const ValueId v = graph().captured[i];
+      if (graph().constant(v) == nullptr) slots_.define_captured(v, static_cast<int>(i));
+    }
     for (const ValueId v : graph().inputs) probe(v);
-    for (const Chain& chain :
-         chain_convolutions(plan_->network, fuse(plan_->network, kept_, watched_), kept_))
+    for (const Chain& chain : chain_convolutions(
+             plan_->network, fuse(plan_->network, probes_.kept(), probes_.watched()), probes_.kept()))
       emit_chain(chain);
     for (const ValueId v : graph().outputs) plan_->outputs.push_back(finish_output(v));
     assign_memory(*plan_);
@@ -158,45 +138,17 @@ class Compiler {
   [[nodiscard]] const graph::Graph& graph() const { return plan_->network.graph; }
   [[nodiscard]] const Fact& fact(ValueId v) const { return plan_->network.fact(v); }
 
-  // ---- probes
-
-  void find_probes() {
-    for (std::size_t i = 0; i < options_.probes.size(); ++i) {
-      ValueId v = graph().find_value(options_.probes[i].value);
-      if (!graph().is_available(v)) v = graph().find_value(widened_name(options_.probes[i].value));
-      if (!graph().is_available(v)) {
-        throw Error(ErrorCode::InvalidArgument, "no such value to watch in the compiled network",
-                    {.model = graph().metadata.model_name, .tensor = options_.probes[i].value});
-      }
-      probes_[v].push_back(static_cast<int>(i));
-    }
-    for (const auto& [v, indices] : probes_) {
-      const bool passing =
-          indices.size() == 1 && request(v).watch.has_value() && !shown_.contains(graph().value(v).name);
-      (passing ? watched_ : kept_).insert(v);
-    }
+  int define_input(ValueId v) {
+    return reads_in_place_ ? slots_.define_captured(v, static_cast<int>(plan_->inputs.size()))
+                           : slots_.define(v, Layout::Plain);
   }
 
-  [[nodiscard]] std::set<ValueId> probed_values() const {
-    std::set<ValueId> values = kept_;
-    values.insert(watched_.begin(), watched_.end());
-    return values;
-  }
-
-  /// The only probe of a value in watched_.
-  [[nodiscard]] int probe_of(ValueId v) const { return v == kNoValue ? -1 : probes_.at(v).front(); }
-  [[nodiscard]] const ProbeRequest& request(ValueId v) const {
-    return options_.probes[static_cast<std::size_t>(probe_of(v))];
-  }
-
+  /// Shows a value to those of its probes that want it as it is.
   void probe(ValueId v) {
-    const auto found = probes_.find(v);
-    if (found == probes_.end()) return;
-    for (const int index : found->second) {
+    for (const int index : probes_.of(v)) {
       PlannedStep step;
       step.kind = PlannedStep::Kind::Probe;
-      const bool plain = options_.probes[static_cast<std::size_t>(index)].plain;
-      step.inputs = {plain ? slot_of(v, Layout::Plain) : primary_.at(v)};
+      step.inputs = {probes_.request(index).plain ? slots_.in_layout(v, Layout::Plain) : slots_.made_in(v)};
       step.probe = index;
       step.node = graph().value(v).name;
       step.op = "probe";
@@ -204,81 +156,6 @@ class Compiler {
       plan_->steps.push_back(std::move(step));
     }
   }
-
-  // ---- slots
-
-  int add_slot(Slot slot) {
-    plan_->slots.push_back(std::move(slot));
-    return static_cast<int>(plan_->slots.size()) - 1;
-  }
-
-  /// A new slot for a value that a step is about to make.
-  int define(ValueId v, Layout layout) {
-    Slot slot;
-    slot.name = graph().value(v).name;
-    slot.desc.type = fact(v).type;
-    if (fact(v).shape.has_value()) {
-      slot.desc = {fact(v).type, *fact(v).shape, layout, layout == Layout::Blocked ? table_.block : 1};
-    } else {
-      slot.kind = Slot::Kind::Dynamic;
-      plan_->fully_static = false;
-    }
-    const int index = add_slot(std::move(slot));
-    primary_.try_emplace(v, index);
-    copies_[{v, layout}] = index;
-    return index;
-  }
-
-  int define_input(ValueId v) {
-    const int index = define(v, Layout::Plain);
-    if (reads_in_place_) {
-      plan_->slots[static_cast<std::size_t>(index)].kind = Slot::Kind::Captured;
-      plan_->slots[static_cast<std::size_t>(index)].captured = static_cast<int>(plan_->inputs.size());
-    }
-    return index;
-  }
-
-  void define_captured(std::size_t i) {
-    const ValueId v = graph().captured[i];
-    if (graph().constant(v) != nullptr) return;
-    const int index = define(v, Layout::Plain);
-    plan_->slots[static_cast<std::size_t>(index)].kind = Slot::Kind::Captured;
-    plan_->slots[static_cast<std::size_t>(index)].captured = static_cast<int>(i);
-  }
-
-  /// The slot that holds a value in a layout; converts it when it only exists in the other one.
-  int slot_of(ValueId v, Layout layout) {
-    if (const auto found = copies_.find({v, layout}); found != copies_.end()) return found->second;
-    if (graph().constant(v) != nullptr) {
-      Slot slot;
-      slot.kind = Slot::Kind::Constant;
-      slot.name = graph().value(v).name;
-      slot.constant = graph().value(v).constant;
-      slot.desc = {slot.constant->type(), slot.constant->shape(), Layout::Plain, 1};
-      const int plain = add_slot(std::move(slot));
-      copies_[{v, Layout::Plain}] = plain;
-      primary_.try_emplace(v, plain);
-      if (layout == Layout::Plain) return plain;
-    }
-    const int from = primary_.at(v);
-    const int to = define(v, layout);
-    PlannedStep step;
-    step.step = ops::make_layout_conversion(plan_->slots[static_cast<std::size_t>(from)].desc, layout,
-                                            table_.block, table_);
-    step.inputs = {from};
-    step.outputs = {to};
-    step.node = graph().value(v).name;
-    step.op = "layout";
-    step.implementation = layout == Layout::Blocked ? "to_blocked" : "to_plain";
-    plan_->steps.push_back(std::move(step));
-    return to;
-  }
-
-  [[nodiscard]] const TensorDesc& desc(int slot) const {
-    return plan_->slots[static_cast<std::size_t>(slot)].desc;
-  }
-
-  // ---- steps
 
   /// As one step where that is offered, else its longest parts that are.
   void emit_chain(std::span<const Group> chain) {
@@ -342,7 +219,9 @@ class Compiler {
   void gather(const Group& group, const ops::PieceGrid& grid) {
     for (const ValueId v : {group.watched_before, group.watched_after}) {
       plan_->steps.back().gathered.push_back(
-          {probe_of(v), grid, {fact(group.output).type, *fact(group.output).shape, Layout::Plain, 1}});
+          {probes_.watching(v),
+           grid,
+           {fact(group.output).type, *fact(group.output).shape, Layout::Plain, 1}});
     }
   }
 
@@ -460,7 +339,7 @@ class Compiler {
     PlanLowerContext context(graph(), group, table_, packs_);
     for (const ValueId v : inputs_of(group)) {
       context.constants.push_back(graph().constant(v));
-      context.inputs.push_back(v == kNoValue ? TensorDesc{} : current_desc(v));
+      context.inputs.push_back(v == kNoValue ? TensorDesc{} : slots_.desc(v));
     }
     const graph::Node& node = graph().node(group.main);
     for (std::size_t i = 0; i < node.outputs.size(); ++i) {
@@ -469,15 +348,11 @@ class Compiler {
                                               : TensorDesc{fact(v).type, *fact(v).shape, Layout::Plain, 1});
     }
     context.epilogue = group.epilogue;
-    if (group.watched_before != kNoValue) context.epilogue.watch_before = request(group.watched_before).watch;
-    if (group.watched_after != kNoValue) context.epilogue.watch_after = request(group.watched_after).watch;
-    context.watched = !options_.probes.empty();
+    const auto rule_of = [&](ValueId v) { return probes_.request(probes_.watching(v)).watch; };
+    if (group.watched_before != kNoValue) context.epilogue.watch_before = rule_of(group.watched_before);
+    if (group.watched_after != kNoValue) context.epilogue.watch_after = rule_of(group.watched_after);
+    context.watched = probes_.any();
     return context;
-  }
-
-  [[nodiscard]] TensorDesc current_desc(ValueId v) const {
-    if (const auto found = primary_.find(v); found != primary_.end()) return desc(found->second);
-    return {fact(v).type, *fact(v).shape, Layout::Plain, 1};  // a constant nobody has asked for yet
   }
 
   void accept(const Group& group, const std::vector<ValueId>& inputs, ops::Lowered lowered,
@@ -492,11 +367,13 @@ class Compiler {
     };
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       const bool given = inputs[i] != kNoValue && graph().constant(inputs[i]) == nullptr;
-      step.inputs.push_back(given ? slot_of(inputs[i], layout_at(lowered.input_layouts, i)) : kNoSlot);
+      step.inputs.push_back(given ? slots_.in_layout(inputs[i], layout_at(lowered.input_layouts, i))
+                                  : kNoSlot);
     }
     for (std::size_t i = 0; i < node.outputs.size(); ++i) {
       const ValueId v = i == 0 ? group.output : node.outputs[i];
-      step.outputs.push_back(v == kNoValue ? kNoSlot : define(v, layout_at(lowered.output_layouts, i)));
+      step.outputs.push_back(v == kNoValue ? kNoSlot
+                                           : slots_.define(v, layout_at(lowered.output_layouts, i)));
     }
     for (const NodeId id : group.nodes) step.flops += flops(id);
     for (std::size_t i = 1; i < group.nodes.size(); ++i) {
@@ -519,14 +396,15 @@ class Compiler {
       if (v == kNoValue) inputs.emplace_back();
       else if (constant != nullptr) inputs.push_back(constant->view());
       else inputs.emplace_back(fact(v).type, *fact(v).shape, nullptr);
-      step.inputs.push_back(v == kNoValue || constant != nullptr ? kNoSlot : slot_of(v, Layout::Plain));
+      step.inputs.push_back(v == kNoValue || constant != nullptr ? kNoSlot
+                                                                 : slots_.in_layout(v, Layout::Plain));
     }
     for (const ValueId v : node.outputs) {
       outputs.emplace_back(v == kNoValue ? TensorView{} : TensorView{fact(v).type, *fact(v).shape, nullptr});
-      step.outputs.push_back(v == kNoValue ? kNoSlot : define(v, Layout::Plain));
+      step.outputs.push_back(v == kNoValue ? kNoSlot : slots_.define(v, Layout::Plain));
     }
     step.flops = flops(id);
-    step.step = std::make_unique<ReferenceStep>(graph(), id, std::move(inputs), std::move(outputs));
+    step.step = make_reference_step(graph(), id, std::move(inputs), std::move(outputs));
     plan_->fully_static = false;
     plan_->steps.push_back(std::move(step));
   }
@@ -537,9 +415,9 @@ class Compiler {
     step.kind = PlannedStep::Kind::Dynamic;
     step.refusals = "a shape depends on data, so nothing can be planned";
     for (const ValueId v : node.inputs)
-      step.inputs.push_back(v == kNoValue ? kNoSlot : slot_of(v, Layout::Plain));
+      step.inputs.push_back(v == kNoValue ? kNoSlot : slots_.in_layout(v, Layout::Plain));
     for (const ValueId v : node.outputs)
-      step.outputs.push_back(v == kNoValue ? kNoSlot : define(v, Layout::Plain));
+      step.outputs.push_back(v == kNoValue ? kNoSlot : slots_.define(v, Layout::Plain));
     plan_->steps.push_back(std::move(step));
   }
 
@@ -547,11 +425,11 @@ class Compiler {
     const graph::Node& node = graph().node(id);
     PlannedStep step = describe(id, "branch");
     step.kind = PlannedStep::Kind::Conditional;
-    step.inputs = {slot_of(node.inputs[0], Layout::Plain)};
+    step.inputs = {slots_.in_layout(node.inputs[0], Layout::Plain)};
     for (const bool taken : {true, false}) {
       const Branch branch = branch_of(graph(), id, taken);
       auto& captures = taken ? step.then_captures : step.else_captures;
-      for (const ValueId v : branch.captures) captures.push_back(slot_of(v, Layout::Plain));
+      for (const ValueId v : branch.captures) captures.push_back(slots_.in_layout(v, Layout::Plain));
       PlanOptions inner = options_;
       inner.input_shapes.clear();
       inner.probes.clear();
@@ -561,15 +439,15 @@ class Compiler {
       (taken ? step.then_plan : step.else_plan) = std::move(plan);
     }
     for (const ValueId v : node.outputs)
-      step.outputs.push_back(v == kNoValue ? kNoSlot : define(v, Layout::Plain));
+      step.outputs.push_back(v == kNoValue ? kNoSlot : slots_.define(v, Layout::Plain));
     plan_->fully_static = false;
     plan_->steps.push_back(std::move(step));
   }
 
   /// An output is plain, and its memory is its own: not an input's, a constant's or a captured value's.
   int finish_output(ValueId v) {
-    const int slot = slot_of(v, Layout::Plain);
-    const Slot& held = plan_->slots[static_cast<std::size_t>(slot)];
+    const int slot = slots_.in_layout(v, Layout::Plain);
+    const Slot& held = slots_[slot];
     const bool is_input = std::ranges::find(plan_->inputs, slot) != plan_->inputs.end();
     const bool repeated = std::ranges::find(plan_->outputs, slot) != plan_->outputs.end();
     if (held.kind == Slot::Kind::Dynamic || (held.kind == Slot::Kind::Arena && !is_input && !repeated))
@@ -577,7 +455,7 @@ class Compiler {
     Slot own;
     own.name = held.name;
     own.desc = held.desc;
-    const int to = add_slot(std::move(own));
+    const int to = slots_.add(std::move(own));
     PlannedStep step;
     step.kind = PlannedStep::Kind::Copy;
     step.inputs = {slot};
@@ -592,13 +470,9 @@ class Compiler {
   std::shared_ptr<Plan> plan_;
   const PlanOptions& options_;
   PackCache& packs_;
-  const std::set<std::string>& shown_;
   const kernels::KernelTable& table_;
-  std::map<ValueId, int> primary_;                    ///< the slot a value was made in
-  std::map<std::pair<ValueId, Layout>, int> copies_;  ///< every slot a value exists in
-  std::map<ValueId, std::vector<int>> probes_;
-  std::set<ValueId> kept_;     ///< shown to their probes
-  std::set<ValueId> watched_;  ///< may disappear into a step that watches them
+  Slots slots_;
+  Probes probes_;
   std::set<std::string> unwatched_;
   Labels merged_;  ///< activations merged from several nodes
   Labels labels_;  ///< of all nodes that rewrites made
