@@ -46,10 +46,18 @@ EMBER_INLINE void finish_outputs(const RowWork& w, Vec* sums, std::int64_t at, s
   float* output = w.output + at;
   const float* residual = w.residual == nullptr ? nullptr : w.residual + at;
   if (w.counted != nullptr) {
+    if (residual != nullptr) {
+#pragma GCC unroll 8
+      for (int i = 0; i < kCount; ++i) sums[i] = sums[i] + load(residual + i * stride);
+    }
+    const FloatRange firing = w.counted->firing;
+    const TileEpilogue::Bounds bounds = w.counted->bounds;
     IntVec fired(0);
 #pragma GCC unroll 8
-    for (int i = 0; i < kCount; ++i)
-      sums[i] = w.counted->apply(sums[i], residual == nullptr ? nullptr : residual + i * stride, fired);
+    for (int i = 0; i < kCount; ++i) {
+      fired = count_in(firing, sums[i], fired);
+      sums[i] = clamp(sums[i], bounds.low, bounds.high);
+    }
     w.counted->add(w.channel, fired);
   } else if (epilogue.in_registers && !w.watched) {
     clamp_sums<kCount>(sums, *epilogue.before, epilogue.bounds_before);

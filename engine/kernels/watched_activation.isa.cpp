@@ -252,13 +252,13 @@ void count_fired(const Watch& watch, const Activation& activation, const Positio
     const Vec top = broadcast(ramp.high);
     for_each_position(positions, [&](float* at) {
       const Vec x = load(at);
-      fired = count_between(x, above, below, fired);
+      fired = count_if((x > above) & (x < below), fired);
       store(at, clamp(x, zero, top));
     });
   } else {
     for_each_position(positions, [&](float* at) {
       const Vec x = load(at);
-      fired = count_between(x, above, below, fired);
+      fired = count_if((x > above) & (x < below), fired);
     });
     for (std::int64_t run = 0; run < positions.runs; ++run) {
       float* at = positions.first + run * positions.run_stride;
