@@ -11,6 +11,7 @@
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/io/zero_copy_stream_impl.h>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <google/protobuf/wire_format_lite.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -38,10 +39,7 @@ class Descriptor {
 
 void check_size(std::uint64_t bytes, std::string_view what) {
   if (bytes == 0) throw Error(ErrorCode::InvalidModel, fmt::format("the file is empty, not {}", what));
-  if (bytes > static_cast<std::uint64_t>(INT_MAX)) {
-    throw Error(ErrorCode::ResourceLimit, "more than 2 GB, protobuf's limit for one message",
-                {.cure = "keep the weights as external data"});
-  }
+  if (bytes > static_cast<std::uint64_t>(INT_MAX)) refuse_size();
 }
 
 /// Parses exactly `size` bytes. The limit lets protobuf refuse a field longer than what is left before
@@ -92,15 +90,28 @@ void parse_bytes(std::span<const std::byte> bytes, std::string_view what,
   parse_stream(stream, size, what, message);
 }
 
-std::vector<std::byte> serialize(const google::protobuf::MessageLite& message) {
+std::string serialize(const google::protobuf::MessageLite& message) {
   const std::size_t size = message.ByteSizeLong();
-  check_size(size, "a message");
-  std::vector<std::byte> bytes(size);
+  if (size > static_cast<std::size_t>(INT_MAX)) refuse_size();
+  std::string bytes(size, '\0');
   google::protobuf::io::ArrayOutputStream stream(bytes.data(), static_cast<int>(size));
   google::protobuf::io::CodedOutputStream coded(&stream);
   coded.SetSerializationDeterministic(true);
   message.SerializeWithCachedSizes(&coded);
   return bytes;
+}
+
+void append_prefix(int field, std::size_t bytes, std::string& to) {
+  using google::protobuf::internal::WireFormatLite;
+  google::protobuf::io::StringOutputStream stream(&to);
+  google::protobuf::io::CodedOutputStream coded(&stream);
+  coded.WriteTag(WireFormatLite::MakeTag(field, WireFormatLite::WIRETYPE_LENGTH_DELIMITED));
+  coded.WriteVarint64(bytes);
+}
+
+void refuse_size() {
+  throw Error(ErrorCode::ResourceLimit, "more than 2 GB, protobuf's limit for one message",
+              {.cure = "keep the weights as external data"});
 }
 
 }  // namespace ember::onnx

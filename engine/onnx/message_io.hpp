@@ -3,8 +3,8 @@
 #include <cstddef>
 #include <filesystem>
 #include <span>
+#include <string>
 #include <string_view>
-#include <vector>
 
 #include <google/protobuf/message_lite.h>
 
@@ -18,6 +18,10 @@ void parse_file(const std::filesystem::path& file, std::string_view what,
 void parse_bytes(std::span<const std::byte> bytes, std::string_view what,
                  google::protobuf::MessageLite& message);
 /// Serialises a message, always to the same bytes. Throws Error (ResourceLimit) beyond protobuf's 2 GB.
-std::vector<std::byte> serialize(const google::protobuf::MessageLite& message);
+std::string serialize(const google::protobuf::MessageLite& message);
+/// Appends what comes before the `bytes` bytes of a field that is a message, text or bytes.
+void append_prefix(int field, std::size_t bytes, std::string& to);
+/// What serialize() throws, for a message put together from parts.
+[[noreturn]] void refuse_size();
 
 }  // namespace ember::onnx

@@ -157,9 +157,12 @@ Tensor decode_tensor(TensorProto& proto, ExternalData& external) {
   return tensor;
 }
 
-void encode_tensor(const Tensor& tensor, TensorProto& proto) {
+void describe_tensor(const Tensor& tensor, TensorProto& proto) {
   proto.set_data_type(to_onnx(tensor.type()));
   for (const std::int64_t extent : tensor.shape()) proto.add_dims(extent);
+}
+
+void encode_elements(const Tensor& tensor, TensorProto& proto) {
   proto.set_raw_data(tensor.raw(), tensor.bytes());
 }
 

@@ -13,7 +13,9 @@ namespace ember::onnx {
 /// form ember has not; InvalidModel, Io).
 Tensor decode_tensor(::onnx::TensorProto& proto, ExternalData& external);
 
-/// Writes type, extents and raw elements.
-void encode_tensor(const Tensor& tensor, ::onnx::TensorProto& proto);
+/// Writes type and extents.
+void describe_tensor(const Tensor& tensor, ::onnx::TensorProto& proto);
+/// Writes the raw elements.
+void encode_elements(const Tensor& tensor, ::onnx::TensorProto& proto);
 
 }  // namespace ember::onnx

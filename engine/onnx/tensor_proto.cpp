@@ -46,8 +46,11 @@ NamedTensor read_tensor_bytes(std::span<const std::byte> bytes, const std::strin
 std::vector<std::byte> write_tensor_bytes(const NamedTensor& tensor) {
   ::onnx::TensorProto proto;
   if (!tensor.name.empty()) proto.set_name(tensor.name);
-  encode_tensor(tensor.tensor, proto);
-  return serialize(proto);
+  describe_tensor(tensor.tensor, proto);
+  encode_elements(tensor.tensor, proto);
+  const std::string message = serialize(proto);
+  const auto bytes = std::as_bytes(std::span(message));
+  return {bytes.begin(), bytes.end()};
 }
 
 }  // namespace ember::onnx
