@@ -47,8 +47,8 @@ std::span<const std::byte> bytes_of(const Tensor& tensor) {
 }
 
 /// A model's file in pieces: what protobuf writes in one go if it is given a copy of all weights. A message's
-/// fields are written in the order of their numbers, so that the parts of one message can be written one after
-/// the other, and elements (the last field of their tensor that is used) straight from where they are.
+/// fields are written in the order of their numbers, so that the parts of one message can be written one
+/// after the other, and elements (the last field of their tensor that is used) straight from where they are.
 class Pieces {
  public:
   explicit Pieces(const graph::Graph& graph) {
@@ -126,7 +126,8 @@ std::vector<std::byte> write_bytes(const graph::Graph& graph) {
     const Pieces pieces(graph);
     std::vector<std::byte> bytes;
     bytes.reserve(pieces.size());
-    pieces.write([&](std::span<const std::byte> piece) { bytes.insert(bytes.end(), piece.begin(), piece.end()); });
+    pieces.write(
+        [&](std::span<const std::byte> piece) { bytes.insert(bytes.end(), piece.begin(), piece.end()); });
     return bytes;
   });
 }
