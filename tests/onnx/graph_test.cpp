@@ -4,6 +4,7 @@
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 
 #include "core/sha256.hpp"
+#include "onnx/message_io.hpp"
 #include "onnx/model_file.hpp"
 #include "onnx/write.hpp"
 #include "support/graph_equal.hpp"
@@ -229,6 +230,53 @@ TEST_CASE("everything that comes before and after the graph and its weights is w
   check_round_trip(file.read());
   file.model.set_ir_version(3);  // initialisers are inputs as well
   check_round_trip(file.read());
+}
+
+TEST_CASE("large weights are read to where they stay, however they come") {
+  std::vector<float> values(2000);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
+  const std::string raw(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
+  ModelFile file;
+  file.input("x", 1, {2000});
+  file.initializer("small", 1, {1}).set_raw_data(raw.substr(4, 4));
+  file.initializer("raw", 1, {2000}).set_raw_data(raw);
+  auto& listed = file.initializer("listed", 1, {2000});
+  for (const float value : values) listed.add_float_data(value);
+  file.node("Sum", {"x", "small", "raw", "listed"}, {"y"});
+  file.output("y");
+  std::string bytes = file.bytes();
+  /// A message may come in parts: one more initialiser, with raw data given twice.
+  const auto append = [&](const std::string& name, const std::string& first, const std::string& second) {
+    ::onnx::TensorProto tensor;
+    tensor.set_name(name);
+    tensor.set_data_type(1);
+    tensor.add_dims(static_cast<std::int64_t>(second.size() / sizeof(float)));
+    tensor.set_raw_data(first);
+    std::string written = tensor.SerializeAsString();
+    ember::onnx::append_prefix(::onnx::TensorProto::kRawDataFieldNumber, second.size(), written);
+    written += second;
+    std::string graph;
+    ember::onnx::append_prefix(::onnx::GraphProto::kInitializerFieldNumber, written.size(), graph);
+    graph += written;
+    ember::onnx::append_prefix(::onnx::ModelProto::kGraphFieldNumber, graph.size(), bytes);
+    bytes += graph;
+  };
+  append("long", raw.substr(8, 4), raw);
+  append("short", raw, raw.substr(8, 4));
+  const graph::Graph graph = test::read_model(bytes);
+  const auto elements = [&](const char* name) {
+    const auto data = graph.constant(graph.find_value(name))->data<float>();
+    return std::vector<float>(data.begin(), data.end());
+  };
+  CHECK(elements("small") == std::vector<float>{1});
+  CHECK(elements("raw") == values);
+  CHECK(elements("listed") == values);
+  CHECK(elements("long") == values);
+  CHECK(elements("short") == std::vector<float>{2});
+  check_round_trip(graph);
+  // Cut anywhere it is an error, or lacks what was appended.
+  for (std::size_t length = 0; length < bytes.size(); length += 997)
+    test::check_error(ErrorCode::InvalidModel, {}, [&] { test::read_model(bytes.substr(0, length)); });
 }
 
 TEST_CASE("ai.onnx spelt out is the default domain") {
