@@ -1,4 +1,5 @@
 #include <cmath>
+#include <cstddef>
 #include <string>
 #include <utility>
 
@@ -157,6 +158,9 @@ std::string to_json(const AuditReport& report) {
   if (report.proof) head["proof"] = proof_json(report);
   if (report.gradient) head["gradient"] = report::to_json(*report.gradient);
   JsonWriter out;
+  // Long texts grow by copying themselves.
+  constexpr std::size_t kChannelBytes = 720;
+  out.reserve(kChannelBytes * static_cast<std::size_t>(report.channels()));
   out.begin_object();
   out.members(head);
   out.key("layers");

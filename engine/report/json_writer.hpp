@@ -1,6 +1,7 @@
 #pragma once
 
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -15,6 +16,8 @@ namespace ember::report {
 /// values, which cost more to collect than to write.
 class JsonWriter {
  public:
+  /// Room for a document of about `bytes` bytes.
+  void reserve(std::size_t bytes) { text_.reserve(bytes); }
   /// Between begin and end of an object each value needs its key(); in an array it has none.
   void begin_object() { begin('{'); }
   void end_object() { end('}'); }
