@@ -123,7 +123,7 @@ void TransformedFilters::add_error(const ops::ConvGeometry& g, std::span<const d
       // Where an input may be anything, so may the error, and the filters are not looked at in vain.
       double sum = std::numeric_limits<double>::infinity();
       if (std::ranges::all_of(peaks, [](double x) { return std::isfinite(x); })) {
-        sum = std::inner_product(peaks.begin(), peaks.end(), factors().begin() + m * each, 0.0);
+        sum = std::inner_product(peaks.begin(), peaks.end(), factors().data() + m * each, 0.0);
       }
       const auto at = (n * static_cast<std::size_t>(g.out_channels) + m) * positions;
       for (double& e : error.subspan(at, positions))
