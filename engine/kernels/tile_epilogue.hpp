@@ -48,6 +48,14 @@ struct TileEpilogue {
   static EMBER_INLINE void clamp_tile(Vec (&sums)[kRows][kVectors], const Activation& activation,
                                       const Bounds& bounds) {
     if (activation.kind == ActivationKind::None) return;
+    if (activation.kind == ActivationKind::Relu) {
+#pragma GCC unroll 32
+      for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+        for (int v = 0; v < kVectors; ++v) sums[r][v] = at_least(sums[r][v], bounds.low);
+      }
+      return;
+    }
 #pragma GCC unroll 32
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
