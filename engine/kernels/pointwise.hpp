@@ -8,8 +8,7 @@
 
 namespace ember::kernels::EMBER_ISA_NAMESPACE {
 
-/// Whether run_pointwise() does the job: one row of neighbours, blocked on both sides, of which nothing is
-/// watched.
+/// Whether run_pointwise() does the job: one row of neighbours, blocked on both sides.
 bool is_narrow_pointwise(const ConvJob& job);
 
 /// Outputs [begin, end) of the column tiles [tile_begin, tile_end), summed in the order of any other tile.

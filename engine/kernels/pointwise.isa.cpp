@@ -26,7 +26,8 @@ struct ColumnTile {
   std::int64_t out_block = 0;
   const float* residual = nullptr;  ///< laid out as the output, may be null
   std::int64_t channel = 0;
-  const TileEpilogue* epilogue = nullptr;
+  const TileEpilogue* epilogue = nullptr;    ///< null: none, or it follows
+  const CountedEpilogue* counted = nullptr;  ///< in place of `epilogue`
 
   [[nodiscard]] EMBER_INLINE std::int64_t column(std::int64_t vector) const {
     return vector / kVectorsPerBlock * out_block + vector % kVectorsPerBlock * kLanes;
@@ -40,7 +41,6 @@ void run_tiles(const ColumnTile& t, std::int64_t first, std::int64_t tiles) {
   const std::int64_t channels = t.channels;
   const std::int64_t channel_stride = t.channel_stride;
   const std::int64_t lanes = t.lanes;
-  const TileEpilogue& epilogue = *t.epilogue;
   const float* input = t.input + first * kBlock;
   std::int64_t at = first * kBlock;
   for (; tiles > 0; --tiles, input += kRows * kBlock, at += kRows * kBlock) {
@@ -76,10 +76,9 @@ void run_tiles(const ColumnTile& t, std::int64_t first, std::int64_t tiles) {
         }
       }
     }
-    if (epilogue.in_registers) {
-      epilogue.apply_tile(sums, t.residual != nullptr,
-                          [&](int r, int v) { return t.residual + at + r * kBlock + t.column(v); });
-    }
+    const auto residual_at = [&](int r, int v) { return t.residual + at + r * kBlock + t.column(v); };
+    if (t.counted != nullptr) t.counted->apply_tile(sums, t.residual != nullptr, residual_at, t.channel);
+    else if (t.epilogue != nullptr) t.epilogue->apply_tile(sums, t.residual != nullptr, residual_at);
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) {
       float* out = t.output + at + t.column(v);
@@ -122,16 +121,19 @@ bool is_narrow_pointwise(const ConvJob& job) {
   const bool on_input = depth.in_offset == 0 && height.in_offset == 0 && width.in_offset == 0;
   const bool neighbours = width.in_step == 1 && width.in_stride == kBlock && width.out_stride == kBlock &&
                           width.output <= width.input && job.lanes <= kBlock && job.lane_stride == 1;
-  return one_row && on_input && neighbours && job.channels * job.lanes * kTileColumns <= kMostWeights &&
-         !job.epilogue.watched();
+  return one_row && on_input && neighbours && job.channels * job.lanes * kTileColumns <= kMostWeights;
 }
 
 void run_pointwise(const ConvJob& job, std::int64_t begin, std::int64_t end, std::int64_t tile_begin,
                    std::int64_t tile_end) {
   const TileEpilogue epilogue(job.epilogue.before, job.epilogue.after);
-  // An activation that has no room in registers follows some tiles later, which are still in L1.
+  const CountedEpilogue counted(job.epilogue);
+  const bool gathers = job.epilogue.watched() && !counted.applies();
+  const bool in_registers = counted.applies() || (epilogue.in_registers && !gathers);
+  // What has no room in registers follows some tiles later, which are still in L1.
   constexpr std::int64_t kTogether = 4 * kTileRows;
-  const std::int64_t step = epilogue.in_registers ? end - begin : kTogether;
+  constexpr std::int64_t kGathered = kChunk / kTileRows * kTileRows;
+  const std::int64_t step = in_registers ? end - begin : gathers ? kGathered : kTogether;
   for (std::int64_t tile = tile_begin; tile < tile_end; ++tile) {
     const std::int64_t blocks = smaller(kTileColumns / kBlock, job.blocks - tile * (kTileColumns / kBlock));
     const std::int64_t vectors = blocks * kVectorsPerBlock;
@@ -149,15 +151,19 @@ void run_pointwise(const ConvJob& job, std::int64_t begin, std::int64_t end, std
     t.out_block = job.out_block;
     t.residual = job.epilogue.residual == nullptr ? nullptr : job.epilogue.residual + out;
     t.channel = job.channel + channel;
-    t.epilogue = &epilogue;
+    if (counted.applies()) t.counted = &counted;
+    else if (in_registers) t.epilogue = &epilogue;
     for (std::int64_t at = begin; at < end; at += step) {
       const std::int64_t until = smaller(at + step, end);
       if (vectors == 1) run_outputs<1>(t, at, until);
       else run_outputs<kTileVectors>(t, at, until);
-      for (std::int64_t v = 0; v < vectors && !epilogue.in_registers; ++v) {
+      for (std::int64_t v = 0; v < vectors && !in_registers; ++v) {
         const std::int64_t first = at * kBlock + t.column(v);
-        finish_stored(epilogue, t.output + first, t.residual == nullptr ? nullptr : t.residual + first,
-                      until - at, kBlock, t.channel + v * kLanes);
+        const float* residual = t.residual == nullptr ? nullptr : t.residual + first;
+        const std::int64_t channel_of = t.channel + v * kLanes;
+        if (gathers)
+          finish_watched(job.epilogue, {t.output + first, 1, 0, until - at, kBlock}, residual, channel_of);
+        else finish_stored(epilogue, t.output + first, residual, until - at, kBlock, channel_of);
       }
     }
   }

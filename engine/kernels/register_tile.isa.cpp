@@ -171,20 +171,9 @@ void tile(const TileWork& w) {
   }
   const TileEpilogue epilogue(*w.before, *w.after);
   const bool finish_here = !w.partial && epilogue.in_registers;
-  if (w.counted != nullptr) {
-    if (w.residual != nullptr) {
-#pragma GCC unroll 32
-      for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 8
-        for (int v = 0; v < kVectors; ++v)
-          sums[r][v] = sums[r][v] + load(w.residual + r * w.c_row + column_offset(w, v));
-      }
-    }
-    w.counted->apply_tile(sums, w.channel);
-  } else if (finish_here) {
-    epilogue.apply_tile(sums, w.residual != nullptr,
-                        [&](int r, int v) { return w.residual + r * w.c_row + column_offset(w, v); });
-  }
+  const auto residual_at = [&](int r, int v) { return w.residual + r * w.c_row + column_offset(w, v); };
+  if (w.counted != nullptr) w.counted->apply_tile(sums, w.residual != nullptr, residual_at, w.channel);
+  else if (finish_here) epilogue.apply_tile(sums, w.residual != nullptr, residual_at);
 #pragma GCC unroll 32
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8

@@ -34,14 +34,17 @@ struct TileEpilogue {
   template <int kRows, int kVectors, class Residual>
   EMBER_INLINE void apply_tile(Vec (&sums)[kRows][kVectors], bool residual, Residual&& residual_at) const {
     clamp_tile(sums, *before, bounds_before);
-    if (residual) {
-#pragma GCC unroll 32
-      for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 8
-        for (int v = 0; v < kVectors; ++v) sums[r][v] = sums[r][v] + load(residual_at(r, v));
-      }
-    }
+    if (residual) add_residual(sums, residual_at);
     clamp_tile(sums, *after, bounds_after);
+  }
+
+  template <int kRows, int kVectors, class Residual>
+  static EMBER_INLINE void add_residual(Vec (&sums)[kRows][kVectors], Residual&& residual_at) {
+#pragma GCC unroll 32
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = sums[r][v] + load(residual_at(r, v));
+    }
   }
 
   template <int kRows, int kVectors>
@@ -109,9 +112,11 @@ struct CountedEpilogue {
     return clamp(sum, bounds.low, bounds.high);
   }
 
-  /// On a tile of sums without a residual to come.
-  template <int kRows, int kVectors>
-  EMBER_INLINE void apply_tile(Vec (&sums)[kRows][kVectors], std::int64_t channel) const {
+  /// On a tile of sums, as TileEpilogue::apply_tile().
+  template <int kRows, int kVectors, class Residual>
+  EMBER_INLINE void apply_tile(Vec (&sums)[kRows][kVectors], bool residual, Residual&& residual_at,
+                               std::int64_t channel) const {
+    if (residual) TileEpilogue::add_residual(sums, residual_at);
     const FloatRange range = firing;
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) {
