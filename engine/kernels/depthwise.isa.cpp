@@ -394,17 +394,22 @@ void run_depthwise(const DepthwiseJob& job, std::int64_t row_begin, std::int64_t
   };
   // Rows whose distance is the dilation share tap rows.
   const std::int64_t apart = pairs.possible() ? height.tap_step : 1;
-  if (apart == 1 && !w.watched) {
+  if (apart == 1) {
     // Pairs one below the other, as many as stay in L1.
     constexpr std::int64_t kBand = 4096;
     const std::int64_t band = larger(1, kBand / (2 * width.output * kBlock));
     const std::int64_t paired_end = height.input - height.in_offset - height.taps;  // first rows of pairs
-    for (std::int64_t row = row_begin; row < row_end;) {
-      const bool pair =
-          pairs.possible() && row + height.in_offset >= 0 && row < paired_end && row + 1 < row_end;
-      if (pair) w.pairs = smaller(band, smaller(row_end - row, paired_end - row + 1) / 2);
-      run(row, pair);
-      row += pair ? 2 * w.pairs : 1;
+    const std::int64_t at_once = w.watched ? larger(2, kChunk / width.output) : row_end - row_begin;
+    for (std::int64_t begin = row_begin; begin < row_end; begin += at_once) {
+      const std::int64_t end = smaller(begin + at_once, row_end);
+      for (std::int64_t row = begin; row < end;) {
+        const bool pair =
+            pairs.possible() && row + height.in_offset >= 0 && row < paired_end && row + 1 < end;
+        if (pair) w.pairs = smaller(band, smaller(end - row, paired_end - row + 1) / 2);
+        run(row, pair);
+        row += pair ? 2 * w.pairs : 1;
+      }
+      if (w.watched) finish_rows(job, begin, end);
     }
     return;
   }
