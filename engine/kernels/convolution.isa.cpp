@@ -363,7 +363,7 @@ void run_strips(const ConvJob& job, StripRunner& runner, std::int64_t strip_begi
 
 void run(const ConvJob& job, std::int64_t strip_begin, std::int64_t strip_end, std::int64_t tile_begin,
          std::int64_t tile_end) {
-  if (is_narrow_pointwise(job)) {
+  if (is_pointwise(job)) {
     const std::int64_t width = job.axes[2].output;
     const std::int64_t per_row = (width + kTileRows - 1) / kTileRows;
     run_pointwise(job, width * strip_begin / per_row, width * strip_end / per_row, tile_begin, tile_end);

@@ -7,13 +7,18 @@ namespace ember::kernels::EMBER_ISA_NAMESPACE {
 
 namespace {
 
-/// Floats of packed weights that stay in L1 while one tile of outputs after the other passes.
-constexpr std::int64_t kMostWeights = 8192;
+/// Floats of packed weights that one tile of outputs after the other passes over: a few times L1, which keeps
+/// up with their coming from L2. More channels are summed in several passes, each of which goes on from the
+/// stored sums of the last.
+constexpr std::int64_t kMostWeights = 16384;
+
+/// Outputs that one pass after the other goes over.
+constexpr std::int64_t kOutputsPerPass = 24 * kTileRows;
 
 /// How many rows of packed weights ahead to fetch, for the first tile.
 constexpr std::int64_t kPrefetchRows = 48;
 
-/// One column tile of a job.
+/// One column tile of a job, and some of its channels.
 struct ColumnTile {
   const float* input = nullptr;
   std::int64_t channels = 0;  ///< in steps of `lanes`
@@ -22,6 +27,7 @@ struct ColumnTile {
   bool fetch_ahead = false;  ///< the input is not in L2 yet
   const float* weights = nullptr;
   const float* bias = nullptr;  ///< may be null
+  bool resume = false;          ///< go on from the sums in the output
   float* output = nullptr;
   std::int64_t out_block = 0;
   const float* residual = nullptr;  ///< laid out as the output, may be null
@@ -50,6 +56,14 @@ void run_tiles(const ColumnTile& t, std::int64_t first, std::int64_t tiles) {
       const Vec bias = t.bias != nullptr ? load(t.bias + v * kLanes) : broadcast(0.0F);
 #pragma GCC unroll 32
       for (int r = 0; r < kRows; ++r) sums[r][v] = bias;
+    }
+    if (t.resume) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) {
+        const float* out = t.output + at + t.column(v);
+#pragma GCC unroll 32
+        for (int r = 0; r < kRows; ++r) sums[r][v] = load(out + r * kBlock);
+      }
     }
     const float* weights = t.weights;
     const float* block = input;
@@ -115,13 +129,13 @@ void run_outputs(const ColumnTile& t, std::int64_t begin, std::int64_t end) {
 
 }  // namespace
 
-bool is_narrow_pointwise(const ConvJob& job) {
+bool is_pointwise(const ConvJob& job) {
   const auto& [depth, height, width] = job.axes;
   const bool one_row = depth.output * height.output == 1 && depth.taps * height.taps * width.taps == 1;
   const bool on_input = depth.in_offset == 0 && height.in_offset == 0 && width.in_offset == 0;
   const bool neighbours = width.in_step == 1 && width.in_stride == kBlock && width.out_stride == kBlock &&
                           width.output <= width.input && job.lanes <= kBlock && job.lane_stride == 1;
-  return one_row && on_input && neighbours && job.channels * job.lanes * kTileColumns <= kMostWeights;
+  return one_row && on_input && neighbours;
 }
 
 void run_pointwise(const ConvJob& job, std::int64_t begin, std::int64_t end, std::int64_t tile_begin,
@@ -133,30 +147,38 @@ void run_pointwise(const ConvJob& job, std::int64_t begin, std::int64_t end, std
   // What has no room in registers follows some tiles later, which are still in L1.
   constexpr std::int64_t kTogether = 4 * kTileRows;
   constexpr std::int64_t kGathered = kChunk / kTileRows * kTileRows;
-  const std::int64_t step = in_registers ? end - begin : gathers ? kGathered : kTogether;
+  const std::int64_t most = larger(1, kMostWeights / (job.lanes * kTileColumns));
+  const std::int64_t passes = (job.channels + most - 1) / most;
+  const std::int64_t in_step = passes > 1 ? kOutputsPerPass : end - begin;
+  const std::int64_t step = in_registers ? in_step : gathers ? kGathered : kTogether;
   for (std::int64_t tile = tile_begin; tile < tile_end; ++tile) {
     const std::int64_t blocks = smaller(kTileColumns / kBlock, job.blocks - tile * (kTileColumns / kBlock));
     const std::int64_t vectors = blocks * kVectorsPerBlock;
     const std::int64_t channel = tile * kTileColumns;
     const std::int64_t out = tile * (kTileColumns / kBlock) * job.out_block;
     ColumnTile t;
-    t.input = job.input;
-    t.channels = job.channels;
     t.channel_stride = job.channel_stride;
     t.lanes = job.lanes;
     t.fetch_ahead = tile == tile_begin;
-    t.weights = job.weights + channel * job.channels * job.lanes;
     t.bias = job.epilogue.bias == nullptr ? nullptr : job.epilogue.bias + channel;
     t.output = job.output + out;
     t.out_block = job.out_block;
     t.residual = job.epilogue.residual == nullptr ? nullptr : job.epilogue.residual + out;
     t.channel = job.channel + channel;
-    if (counted.applies()) t.counted = &counted;
-    else if (in_registers) t.epilogue = &epilogue;
     for (std::int64_t at = begin; at < end; at += step) {
       const std::int64_t until = smaller(at + step, end);
-      if (vectors == 1) run_outputs<1>(t, at, until);
-      else run_outputs<kTileVectors>(t, at, until);
+      for (std::int64_t pass = 0; pass < passes; ++pass) {
+        const std::int64_t first = job.channels * pass / passes;
+        t.channels = job.channels * (pass + 1) / passes - first;
+        t.input = job.input + first * job.channel_stride;
+        t.weights = job.weights + (channel * job.channels + first * kTileColumns) * job.lanes;
+        t.resume = pass > 0;
+        const bool last = pass + 1 == passes;
+        t.counted = last && counted.applies() ? &counted : nullptr;
+        t.epilogue = last && in_registers && !counted.applies() ? &epilogue : nullptr;
+        if (vectors == 1) run_outputs<1>(t, at, until);
+        else run_outputs<kTileVectors>(t, at, until);
+      }
       for (std::int64_t v = 0; v < vectors && !in_registers; ++v) {
         const std::int64_t first = at * kBlock + t.column(v);
         const float* residual = t.residual == nullptr ? nullptr : t.residual + first;
