@@ -165,13 +165,6 @@ bool fold(Graph& graph, NodeId id) {
 
 }  // namespace
 
-int fold_batch_normalizations(Graph& graph) {
-  int changed = 0;
-  const std::vector<NodeId> order = graph.order();
-  for (const NodeId id : order) {
-    if (is_op(graph.node(id), "BatchNormalization") && fold(graph, id)) ++changed;
-  }
-  return changed;
-}
+int fold_batch_normalizations(Graph& graph) { return rewrite_each(graph, {"BatchNormalization"}, fold); }
 
 }  // namespace ember::passes

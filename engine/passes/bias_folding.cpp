@@ -68,13 +68,6 @@ bool fold(Graph& graph, NodeId add) {
 
 }  // namespace
 
-int fold_biases(Graph& graph) {
-  int changed = 0;
-  const std::vector<NodeId> order = graph.order();
-  for (const NodeId id : order) {
-    if (is_op(graph.node(id), "Add") && fold(graph, id)) ++changed;
-  }
-  return changed;
-}
+int fold_biases(Graph& graph) { return rewrite_each(graph, {"Add"}, fold); }
 
 }  // namespace ember::passes
