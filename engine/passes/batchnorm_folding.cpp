@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "ops/constant_value.hpp"
 #include "ops/op.hpp"
 #include "passes/passes.hpp"
 #include "passes/rewrite.hpp"
@@ -20,6 +21,7 @@ using graph::kNoNode;
 using graph::kNoValue;
 using graph::NodeId;
 using graph::ValueId;
+using ops::float_constant;
 using ops::NodeContext;
 
 /// BatchNormalization at inference, per channel: y = scale·x + shift.
@@ -27,11 +29,6 @@ struct Affine {
   std::vector<double> scale, shift;
   [[nodiscard]] std::int64_t channels() const { return static_cast<std::int64_t>(scale.size()); }
 };
-
-const Tensor* float_constant(const Graph& graph, ValueId id) {
-  const Tensor* tensor = graph.constant(id);
-  return tensor != nullptr && tensor->type() == DataType::Float32 ? tensor : nullptr;
-}
 
 std::optional<Affine> affine_of(const Graph& graph, NodeId id) {
   const NodeContext node(graph, id);
