@@ -27,7 +27,7 @@
 #include "audit/prove.hpp"
 #include "audit/signs.hpp"
 #include "audit/statistics_data.hpp"
-#include "core/sha256.hpp"
+#include "onnx/write.hpp"
 #include "ops/activation_pattern.hpp"
 #include "runtime/session_impl.hpp"
 #include "simd/isa.hpp"
@@ -141,7 +141,7 @@ class Gatherer {
   /// Fills in what makes two audits the same.
   void identify() {
     data_.model = model_.name();
-    data_.model_hash = sha256_hex(model_.serialize());
+    data_.model_hash = onnx::hash_bytes(model_.graph());
     data_.data = samples_.description();
     data_.data_hash = samples_.content_hash();
     data_.data_settings = samples_.settings();

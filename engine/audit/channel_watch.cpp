@@ -18,7 +18,7 @@ constexpr std::int64_t kPerBlock = StatisticsBlock::kChannels;
 
 StatisticsBlock empty_block() {
   StatisticsBlock block{};
-  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
   std::ranges::fill(block.pre_min, kInfinity);
   std::ranges::fill(block.out_min, kInfinity);
   std::ranges::fill(block.pre_max, -kInfinity);
@@ -28,20 +28,18 @@ StatisticsBlock empty_block() {
 
 /// A ramp is monotone and never negative, so that steps need not gather all of its output.
 void derive_output(StatisticsBlock& block, const kernels::Activation& ramp) {
-  const double top = ramp.kind == kernels::ActivationKind::Clip ? static_cast<double>(ramp.beta)
-                                                                : std::numeric_limits<double>::infinity();
+  const float top =
+      ramp.kind == kernels::ActivationKind::Clip ? ramp.beta : std::numeric_limits<float>::infinity();
   for (std::size_t i = 0; i < StatisticsBlock::kChannels; ++i) {
     block.out_sum_abs[i] = block.out_sum[i];
     if (block.pre_min[i] > block.pre_max[i]) continue;  // of nothing
-    block.out_min[i] = std::clamp(block.pre_min[i], 0.0, top);
-    block.out_max[i] = std::clamp(block.pre_max[i], 0.0, top);
+    block.out_min[i] = std::clamp(block.pre_min[i], 0.0F, top);
+    block.out_max[i] = std::clamp(block.pre_max[i], 0.0F, top);
   }
 }
 
 void forget(kernels::PieceTotals& piece) {
   std::ranges::fill(piece.begun, 0);
-  std::ranges::fill(piece.rows, 0);
-  std::ranges::fill(piece.carried, 0);
   std::ranges::fill(piece.irregular, 0);
 }
 
@@ -137,7 +135,7 @@ void ChannelWatch::add_piece(const Piece& piece, std::int64_t block, const Accum
   const std::int64_t channels = std::min(kPerBlock, channels_ - block * kPerBlock);
   std::int64_t at = 0;
   for (; at < piece.samples && follows(block); ++at) {
-    std::array<std::int64_t, kPerBlock> before;
+    std::array<std::int32_t, kPerBlock> before;
     std::copy_n(open.samples_fired, kPerBlock, before.begin());
     accumulate(piece.begin + at, 1);
     for (std::int64_t lane = 0; lane < channels; ++lane) {

@@ -98,6 +98,8 @@ class LinearFormula : public Formula {
   bool direct = true;
   /// Adds to `error` (by output) what algorithms that do not add these very products may err beyond that.
   virtual void add_error(const std::vector<Magnitudes>& /*inputs*/, std::span<double> /*error*/) const {}
+  /// add_error() adds something.
+  [[nodiscard]] virtual bool adds_error() const { return false; }
 };
 
 /// output[i] = f_i(input[i])

@@ -73,6 +73,8 @@ class FormulaNode : public ops::NodeContext {
   [[nodiscard]] std::int64_t size(int i) const { return shape(i).elements(); }
   /// Input i, a constant of any number type, as doubles.
   [[nodiscard]] std::vector<double> doubles(int i) const;
+  /// Input i, a constant of float32; lives as long as the network's formulas.
+  [[nodiscard]] std::span<const float> floats(int i) const { return constant(i)->data<float>(); }
   /// Input i, a constant of integers.
   [[nodiscard]] std::vector<std::int64_t> integers_of(int i) const;
   using NodeContext::integers;

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstddef>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -19,7 +20,8 @@ namespace {
 class ConvFormula final : public LinearFormula {
  public:
   ops::ConvGeometry g;
-  std::vector<double> weights, bias;
+  std::span<const float> weights;
+  std::vector<double> bias;
   TransformedFilters transformed;  ///< empty unless the engine may compute by a transform
 
   void row(std::int64_t o, LinearRow& row) const override {
@@ -39,7 +41,7 @@ class ConvFormula final : public LinearFormula {
       for (std::int64_t c = 0; c < g.in_per_group(); ++c) {
         row.terms.push_back(
             {.index = static_cast<std::int32_t>((first + c) * plane + x),
-             .weight = weights[static_cast<std::size_t>((m * g.in_per_group() + c) * taps + k)]});
+             .weight = double{weights[static_cast<std::size_t>((m * g.in_per_group() + c) * taps + k)]}});
       }
     });
   }
@@ -49,12 +51,14 @@ class ConvFormula final : public LinearFormula {
   void add_error(const std::vector<Magnitudes>& given, std::span<double> error) const override {
     if (!transformed.empty()) transformed.add_error(g, given[0].of_input, error);
   }
+  [[nodiscard]] bool adds_error() const override { return !transformed.empty(); }
 };
 
 class ConvTransposeFormula final : public LinearFormula {
  public:
   ops::ConvGeometry g;
-  std::vector<double> weights, bias;
+  std::span<const float> weights;
+  std::vector<double> bias;
 
   void row(std::int64_t o, LinearRow& row) const override {
     row.clear();
@@ -76,8 +80,8 @@ class ConvTransposeFormula final : public LinearFormula {
       for (std::int64_t c = first; c < first + g.in_per_group(); ++c) {
         row.terms.push_back(
             {.index = static_cast<std::int32_t>((n * g.in_channels + c) * g.windows.inputs() + x),
-             .weight = weights[static_cast<std::size_t>(
-                 (c * g.out_per_group() + m % g.out_per_group()) * g.windows.taps() + k)]});
+             .weight = double{weights[static_cast<std::size_t>(
+                 (c * g.out_per_group() + m % g.out_per_group()) * g.windows.taps() + k)]}});
       }
     }
   }
@@ -99,7 +103,7 @@ class MatrixFormula final : public LinearFormula {
  public:
   ops::MatMulGeometry g;
   bool left_is_variable = true;
-  std::vector<double> known;
+  std::span<const float> known;
   /// Strides of (row, k) of the left and (k, column) of the right factor.
   std::int64_t left_row = 0, left_k = 1, right_k = 0, right_column = 1;
   double factor = 1.0;
@@ -122,7 +126,7 @@ class MatrixFormula final : public LinearFormula {
       const std::int64_t b = right + k * right_k;
       row.terms[static_cast<std::size_t>(k)] = {
           .index = static_cast<std::int32_t>(left_is_variable ? a : b),
-          .weight = factor * known[static_cast<std::size_t>(left_is_variable ? b : a)]};
+          .weight = factor * double{known[static_cast<std::size_t>(left_is_variable ? b : a)]}};
     }
     if (addend_index.empty()) return;
     const std::int32_t at = addend_index[static_cast<std::size_t>(o)];
@@ -160,8 +164,9 @@ class ElementProductFormula final : public ProductFormula {
   }
 };
 
-bool finite(const std::vector<double>& values) {
-  return std::ranges::all_of(values, [](double v) { return std::isfinite(v); });
+template <class Values>
+bool finite(const Values& values) {
+  return std::ranges::all_of(values, [](auto v) { return std::isfinite(v); });
 }
 
 template <class F>
@@ -172,11 +177,11 @@ NodeFormulas convolution(const FormulaNode& node, const ops::ConvGeometry& g) {
   formula->inputs = {node.variable(0)};
   formula->output = 0;
   formula->g = g;
-  formula->weights = node.doubles(1);
+  formula->weights = node.floats(1);
   if (node.has_input(2)) formula->bias = node.doubles(2);
   if (!finite(formula->weights) || !finite(formula->bias)) return {};
   if constexpr (std::is_same_v<F, ConvFormula>) {
-    formula->transformed = transformed_filters(g, formula->weights);
+    formula->transformed = TransformedFilters(g, formula->weights);
     formula->direct = formula->transformed.empty();
   }
   return one(std::move(formula));
@@ -196,7 +201,7 @@ NodeFormulas matrix_product(const FormulaNode& node, ops::MatMulGeometry g) {
   formula->left_is_variable = node.is_variable(0);
   formula->inputs = {node.variable(formula->left_is_variable ? 0 : 1)};
   formula->output = 0;
-  formula->known = node.doubles(formula->left_is_variable ? 1 : 0);
+  formula->known = node.floats(formula->left_is_variable ? 1 : 0);
   formula->left_row = g.k;
   formula->right_k = g.n;
   formula->g = std::move(g);
@@ -219,7 +224,7 @@ NodeFormulas gemm(const FormulaNode& node) {
   if (!product_varies) return {};
   formula->inputs = {node.variable(formula->left_is_variable ? 0 : 1)};
   formula->output = 0;
-  formula->known = node.doubles(formula->left_is_variable ? 1 : 0);
+  formula->known = node.floats(formula->left_is_variable ? 1 : 0);
   formula->left_row = shape.transpose_a ? 1 : shape.k;
   formula->left_k = shape.transpose_a ? shape.m : 1;
   formula->right_k = shape.transpose_b ? 1 : shape.n;

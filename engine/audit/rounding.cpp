@@ -4,6 +4,8 @@
 #include <array>
 #include <cmath>
 #include <cstddef>
+#include <limits>
+#include <numeric>
 
 namespace ember::auditing {
 
@@ -50,13 +52,13 @@ constexpr Transform<6, 4> kF4 = six_points(0.625, 1.5);
 
 /// The largest output of a tile for one filter and inputs of magnitude 1.
 template <std::size_t kTile, std::size_t kOut>
-double largest(const Transform<kTile, kOut>& t, const double* filter) {
+double largest(const Transform<kTile, kOut>& t, const float* filter) {
   std::array<std::array<double, kTile>, kTile> product{};
   for (std::size_t p = 0; p < kTile; ++p) {
     for (std::size_t q = 0; q < kTile; ++q) {
       for (std::size_t i = 0; i < 3; ++i) {
         for (std::size_t j = 0; j < 3; ++j)
-          product[p][q] += t.filter[p][i] * std::abs(filter[i * 3 + j]) * t.filter[q][j];
+          product[p][q] += t.filter[p][i] * double{std::abs(filter[i * 3 + j])} * t.filter[q][j];
       }
       product[p][q] *= t.input[p] * t.input[q];
     }
@@ -84,18 +86,22 @@ bool may_be_transformed(const ops::ConvGeometry& geometry) {
          });
 }
 
-TransformedFilters transformed_filters(const ops::ConvGeometry& g, std::span<const double> weights) {
-  TransformedFilters result;
-  if (!may_be_transformed(g)) return result;
+TransformedFilters::TransformedFilters(const ops::ConvGeometry& g, std::span<const float> weights) {
   const bool depthwise = g.in_per_group() == 1 && g.out_per_group() == 1;
-  if (depthwise && g.groups > 1) return result;
-  const auto filters = static_cast<std::size_t>(g.out_channels * g.in_per_group());
-  result.factors_.resize(filters);
-  for (std::size_t i = 0; i < filters; ++i) {
-    const double* filter = weights.data() + i * 9;
-    result.factors_[i] = std::max(largest(kF2, filter), largest(kF4, filter));
-  }
-  return result;
+  if (weights.empty() || !may_be_transformed(g) || (depthwise && g.groups > 1)) return;
+  weights_ = weights;
+  made_ = std::make_shared<Made>();
+}
+
+const std::vector<double>& TransformedFilters::factors() const {
+  std::call_once(made_->once, [&] {
+    made_->factors.resize(weights_.size() / 9);
+    for (std::size_t i = 0; i < made_->factors.size(); ++i) {
+      const float* filter = weights_.data() + i * 9;
+      made_->factors[i] = std::max(largest(kF2, filter), largest(kF4, filter));
+    }
+  });
+  return made_->factors;
 }
 
 void TransformedFilters::add_error(const ops::ConvGeometry& g, std::span<const double> inputs,
@@ -112,9 +118,13 @@ void TransformedFilters::add_error(const ops::ConvGeometry& g, std::span<const d
     }
     for (std::size_t m = 0; m < static_cast<std::size_t>(g.out_channels); ++m) {
       const auto each = static_cast<std::size_t>(g.in_per_group());
-      const std::size_t first = m / static_cast<std::size_t>(g.out_per_group()) * each;
-      double sum = 0.0;
-      for (std::size_t c = 0; c < each; ++c) sum += factors_[m * each + c] * peak[first + c];
+      const auto peaks =
+          std::span(peak).subspan(m / static_cast<std::size_t>(g.out_per_group()) * each, each);
+      // Where an input may be anything, so may the error, and the filters are not looked at in vain.
+      double sum = std::numeric_limits<double>::infinity();
+      if (std::ranges::all_of(peaks, [](double x) { return std::isfinite(x); })) {
+        sum = std::inner_product(peaks.begin(), peaks.end(), factors().data() + m * each, 0.0);
+      }
       const auto at = (n * static_cast<std::size_t>(g.out_channels) + m) * positions;
       for (double& e : error.subspan(at, positions))
         e += relative * sum + kFlush * 300.0 * static_cast<double>(channels);

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <mutex>
 #include <span>
 #include <vector>
 
@@ -46,17 +48,24 @@ bool may_be_transformed(const ops::ConvGeometry& geometry);
 /// magnitude per channel counts.
 class TransformedFilters {
  public:
-  [[nodiscard]] bool empty() const noexcept { return factors_.empty(); }
+  TransformedFilters() = default;
+  /// Empty for a convolution that is always computed directly. `weights` are looked at when first needed.
+  TransformedFilters(const ops::ConvGeometry& g, std::span<const float> weights);
+
+  [[nodiscard]] bool empty() const noexcept { return made_ == nullptr; }
   /// Adds the bound to `error`, by output element. `inputs`: max|x| by input element.
   void add_error(const ops::ConvGeometry& g, std::span<const double> inputs, std::span<double> error) const;
 
  private:
-  friend TransformedFilters transformed_filters(const ops::ConvGeometry& g, std::span<const double> weights);
+  struct Made {
+    std::once_flag once;
+    std::vector<double> factors;
+  };
   /// By output channel and channel of its group: the form's value for inputs of magnitude 1.
-  std::vector<double> factors_;
-};
+  [[nodiscard]] const std::vector<double>& factors() const;
 
-/// Empty for a convolution that is always computed directly.
-TransformedFilters transformed_filters(const ops::ConvGeometry& g, std::span<const double> weights);
+  std::span<const float> weights_;
+  std::shared_ptr<Made> made_;
+};
 
 }  // namespace ember::auditing

@@ -26,36 +26,34 @@ struct Candidate {
 /// Notes elements of variables.
 class Marker {
  public:
-  Marker(const Formulas& formulas, ElementLists& lists) : formulas_(formulas), lists_(lists) {}
+  Marker(const Formulas& formulas, ElementSets& sets) : formulas_(formulas), sets_(sets) {}
 
-  void mark(int variable, std::int64_t element) { list(variable)[static_cast<std::size_t>(element)] = true; }
-  void mark_all(int variable) { list(variable).assign(list(variable).size(), true); }
+  void mark(int variable, std::int64_t element) {
+    sets_[static_cast<std::size_t>(variable)].insert(static_cast<std::size_t>(element), size(variable));
+  }
+  void mark_all(int variable) { sets_[static_cast<std::size_t>(variable)].insert_all(size(variable)); }
 
  private:
-  std::vector<bool>& list(int variable) {
-    std::vector<bool>& list = lists_[static_cast<std::size_t>(variable)];
-    list.resize(static_cast<std::size_t>(formulas_.variable(variable).size()));
-    return list;
+  [[nodiscard]] std::size_t size(int variable) const {
+    return static_cast<std::size_t>(formulas_.variable(variable).size());
   }
 
   const Formulas& formulas_;
-  ElementLists& lists_;
+  ElementSets& sets_;
 };
 
 /// A sum may reach its activation through a bias that is added, or be reshaped: then it is wanted as well.
-void want_what_is_passed_on(const Formulas& formulas, ElementLists& wanted) {
+void want_what_is_passed_on(const Formulas& formulas, ElementSets& wanted) {
   Marker marker(formulas, wanted);
   LinearRow row;
   for (auto formula = formulas.all().rbegin(); formula != formulas.all().rend(); ++formula) {
-    const std::vector<bool>& here = wanted[static_cast<std::size_t>((*formula)->output)];
     const LinearFormula* linear = (*formula)->linear();
-    if (here.empty() || linear == nullptr || is_long_sum(*linear)) continue;
-    for (std::size_t o = 0; o < here.size(); ++o) {
-      if (!here[o]) continue;
+    if (linear == nullptr || is_long_sum(*linear)) continue;
+    wanted[static_cast<std::size_t>((*formula)->output)].for_each([&](std::size_t o) {
       linear->row(static_cast<std::int64_t>(o), row);
       for (const Term& term : row.terms)
         marker.mark(linear->inputs[static_cast<std::size_t>(term.input)], term.index);
-    }
+    });
   }
 }
 
@@ -83,20 +81,19 @@ void read_inputs(const Formula& formula, std::int64_t output, Marker& marker) {
 }
 
 /// The elements whose bounds the wanted ones follow from. Long sums that are not wanted are not looked into.
-ElementLists read_for(const Formulas& formulas, const ElementLists& wanted) {
-  ElementLists read = wanted;
+ElementSets read_for(const Formulas& formulas, const ElementSets& wanted) {
+  ElementSets read = wanted;
   Marker marker(formulas, read);
   for (auto formula = formulas.all().rbegin(); formula != formulas.all().rend(); ++formula) {
     const auto output = static_cast<std::size_t>((*formula)->output);
-    const std::vector<bool> here = is_long_sum(**formula) ? wanted[output] : read[output];
+    const ElementSet& here = is_long_sum(**formula) ? wanted[output] : read[output];
     if (!here.empty() && (*formula)->opaque() != nullptr) {
       for (const int variable : (*formula)->inputs) marker.mark_all(variable);
       continue;
     }
-    for (std::size_t o = 0; o < here.size(); ++o) {
-      if (here[o]) read_inputs(**formula, static_cast<std::int64_t>(o), marker);
-    }
+    here.for_each([&](std::size_t o) { read_inputs(**formula, static_cast<std::int64_t>(o), marker); });
   }
+  for (ElementSet& set : read) set.number();
   return read;
 }
 
@@ -144,7 +141,7 @@ std::vector<Candidate> never_positive(const Formulas& formulas, const std::vecto
       if (looks_at(i, count)) f(static_cast<std::size_t>(candidate.positions[i]));
     }
   };
-  ElementLists wanted(formulas.variables().size());
+  ElementSets wanted(formulas.variables().size());
   Marker marker(formulas, wanted);
   for (const Candidate& candidate : candidates) {
     for_each_position(candidate,
@@ -152,12 +149,13 @@ std::vector<Candidate> never_positive(const Formulas& formulas, const std::vecto
   }
   want_what_is_passed_on(formulas, wanted);
   SerialParallel serial;
-  const AllBounds bounds = propagate_signs(formulas, wanted, read_for(formulas, wanted), serial);
+  const ElementSets read = read_for(formulas, wanted);
+  const AllBounds bounds = propagate_signs(formulas, wanted, read, serial);
   std::vector<Candidate> left;
   for (const Candidate& candidate : candidates) {
     const Bounds& x = bounds[static_cast<std::size_t>(candidate.variable)];
     bool never = true;
-    for_each_position(candidate, [&](std::size_t i) { never &= x.upper[i] <= candidate.threshold; });
+    for_each_position(candidate, [&](std::size_t i) { never &= x.at(i).upper <= candidate.threshold; });
     if (never) left.push_back(candidate);
   }
   return left;

@@ -36,10 +36,10 @@ void ChannelTotals::add(const kernels::StatisticsBlock& block, std::size_t lane)
   positions_fired += block.positions_fired[lane];
   positions_saturated += block.positions_saturated[lane];
   not_finite += block.not_finite[lane];
-  pre_min = std::min(pre_min, block.pre_min[lane]);
-  pre_max = std::max(pre_max, block.pre_max[lane]);
-  out_min = std::min(out_min, block.out_min[lane]);
-  out_max = std::max(out_max, block.out_max[lane]);
+  pre_min = std::min(pre_min, static_cast<double>(block.pre_min[lane]));
+  pre_max = std::max(pre_max, static_cast<double>(block.pre_max[lane]));
+  out_min = std::min(out_min, static_cast<double>(block.out_min[lane]));
+  out_max = std::max(out_max, static_cast<double>(block.out_max[lane]));
   pre_sum.add(block.pre_sum[lane]);
   pre_sum_squares.add(block.pre_sum_squares[lane]);
   out_sum.add(block.out_sum[lane]);

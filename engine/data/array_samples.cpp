@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include <fmt/format.h>
@@ -87,12 +88,19 @@ class ArraySamples final : public Samples {
     const std::size_t bytes = count * size_of(format_.type);
     // One sample at a time: the scratch memory stays small whatever the batch.
     scratch_.resize(bytes);
-    for (std::int64_t sample = 0; sample < n; ++sample) {
+    std::optional<ByteScale> scale;
+    if (format_.type == DataType::UInt8 || format_.type == DataType::Int8)
+      scale.emplace(preprocessing_, input_shape, format_.type == DataType::Int8);
+    for (std::int64_t sample = 0; sample < n; ++sample, to += count) {
       bytes_->read(format_.offset + static_cast<std::uint64_t>(first + sample) * bytes, scratch_);
       to_native_order(format_, scratch_);
-      to_float(format_.type, scratch_.data(), count, to + static_cast<std::size_t>(sample) * count);
+      if (scale) {
+        (*scale)(scratch_.data(), to);
+        continue;
+      }
+      to_float(format_.type, scratch_.data(), count, to);
+      scale_samples(preprocessing_, input_shape, 1, to);
     }
-    scale_samples(preprocessing_, input_shape, n, to);
   }
 
  private:

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -113,31 +114,86 @@ int channel_axis(const Shape& shape, std::size_t count) {
        "give one value, or one per channel (axis 1)");
 }
 
+/// Where the values of each channel lie in `n` samples: outer times, one channel after the other, inner
+/// values.
+struct ChannelRuns {
+  std::int64_t outer, inner;
+  std::size_t channels;  ///< 1 where all share mean and std
+};
+
+ChannelRuns runs_of(const Preprocessing& preprocessing, const Shape& input_shape, std::int64_t n) {
+  const std::size_t means = preprocessing.mean.size();
+  const std::size_t stds = preprocessing.std.size();
+  const std::size_t count = std::max({means, stds, std::size_t{1}});
+  if ((means > 1 && means != count) || (stds > 1 && stds != count)) {
+    fail(fmt::format("preprocessing has {} values of mean but {} of std", means, stds));
+  }
+  const Shape shape = input_shape.with(0, n);
+  if (count == 1) return {1, shape.elements(), 1};
+  const int axis = channel_axis(input_shape, count);
+  return {shape.elements(0, axis), shape.elements(axis + 1, shape.rank()), count};
+}
+
+/// The arithmetic of one channel.
+class ChannelScale {
+ public:
+  ChannelScale(const Preprocessing& preprocessing, std::size_t channel)
+      : preprocessing_(preprocessing),
+        mean_(pick(preprocessing.mean, channel, 0.0)),
+        std_(pick(preprocessing.std, channel, 1.0)) {}
+
+  float operator()(float x) const {
+    const double scaled = (static_cast<double>(x) * preprocessing_.scale - mean_) / std_;
+    return static_cast<float>((scaled + preprocessing_.offset) * preprocessing_.scale_after);
+  }
+  [[nodiscard]] bool changes_nothing() const {
+    return preprocessing_.scale == 1.0 && mean_ == 0.0 && std_ == 1.0 && preprocessing_.offset == 0.0 &&
+           preprocessing_.scale_after == 1.0;
+  }
+
+ private:
+  static double pick(const std::vector<double>& values, std::size_t channel, double otherwise) {
+    return values.empty() ? otherwise : values[values.size() == 1 ? 0 : channel];
+  }
+
+  const Preprocessing& preprocessing_;
+  double mean_, std_;
+};
+
 }  // namespace
 
 void scale_samples(const Preprocessing& preprocessing, const Shape& input_shape, std::int64_t n,
                    float* samples) {
-  const std::vector<double>& mean = preprocessing.mean;
-  const std::vector<double>& std = preprocessing.std;
-  const std::size_t count = std::max({mean.size(), std.size(), std::size_t{1}});
-  if ((mean.size() > 1 && mean.size() != count) || (std.size() > 1 && std.size() != count)) {
-    fail(fmt::format("preprocessing has {} values of mean but {} of std", mean.size(), std.size()));
+  const ChannelRuns runs = runs_of(preprocessing, input_shape, n);
+  for (std::int64_t o = 0; o < runs.outer; ++o) {
+    for (std::size_t channel = 0; channel < runs.channels; ++channel, samples += runs.inner) {
+      const ChannelScale scale(preprocessing, channel);
+      if (!scale.changes_nothing()) std::transform(samples, samples + runs.inner, samples, scale);
+    }
   }
-  const int axis = count == 1 ? 0 : channel_axis(input_shape, count);
-  const Shape shape = input_shape.with(0, n);
-  const std::int64_t outer = count == 1 ? 1 : shape.elements(0, axis);
-  const std::int64_t inner = count == 1 ? shape.elements() : shape.elements(axis + 1, shape.rank());
-  const auto pick = [](const std::vector<double>& values, std::size_t channel, double otherwise) {
-    return values.empty() ? otherwise : values[values.size() == 1 ? 0 : channel];
-  };
-  for (std::int64_t o = 0; o < outer; ++o) {
-    for (std::size_t channel = 0; channel < count; ++channel) {
-      const double m = pick(mean, channel, 0.0);
-      const double s = pick(std, channel, 1.0);
-      for (std::int64_t i = 0; i < inner; ++i, ++samples) {
-        const double scaled = (static_cast<double>(*samples) * preprocessing.scale - m) / s;
-        *samples = static_cast<float>((scaled + preprocessing.offset) * preprocessing.scale_after);
-      }
+}
+
+ByteScale::ByteScale(const Preprocessing& preprocessing, const Shape& input_shape, bool is_signed) {
+  const ChannelRuns runs = runs_of(preprocessing, input_shape, 1);
+  outer_ = runs.outer;
+  inner_ = runs.inner;
+  table_.resize(runs.channels);
+  for (std::size_t channel = 0; channel < runs.channels; ++channel) {
+    const ChannelScale scale(preprocessing, channel);
+    for (std::size_t byte = 0; byte < kBytes; ++byte) {
+      const int value = is_signed && byte >= kBytes / 2 ? static_cast<int>(byte) - static_cast<int>(kBytes)
+                                                        : static_cast<int>(byte);
+      table_[channel][byte] = scale(static_cast<float>(value));
+    }
+  }
+}
+
+void ByteScale::operator()(const std::byte* sample, float* to) const {
+  for (std::int64_t o = 0; o < outer_; ++o) {
+    for (const std::array<float, kBytes>& scaled : table_) {
+      to = std::transform(sample, sample + inner_, to,
+                          [&](std::byte value) { return scaled[std::to_integer<std::size_t>(value)]; });
+      sample += inner_;
     }
   }
 }

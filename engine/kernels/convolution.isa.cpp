@@ -1,6 +1,7 @@
 #include "kernels/convolution.hpp"
 
 #include "kernels/conv_rows.hpp"
+#include "kernels/pointwise.hpp"
 #include "kernels/register_tile.hpp"
 #include "kernels/tile_epilogue.hpp"
 
@@ -14,85 +15,111 @@ constexpr std::int64_t kBlocksPerTile = kTileColumns / kBlock;
 
 /// The taps of a convolution of a plain image with few channels, which are too
 /// few per row for loops: a list of where they are, in the image and in a patch
-/// that holds a tile's whole window where that sticks out.
+/// that holds what sticks out: the whole window of a small image, or a tile's.
 class TapList {
  public:
   static constexpr std::int64_t kMost = 512;
   static constexpr std::int64_t kPatch = 4096;
 
-  explicit TapList(const ConvJob& job) : job_(job), width_(extent(job.axes[2], kTileRows)) {
+  explicit TapList(const ConvJob& job) : job_(job) {
     const auto& [depth, height, width] = job.axes;
-    const std::int64_t rows = job.channels * depth.taps * height.taps;
+    const std::int64_t tap_rows = job.channels * depth.taps * height.taps;
     const bool forward = depth.tap_step > 0 && height.tap_step > 0 && width.tap_step > 0;
     const bool near = job.channels * job.channel_stride < INT32_MAX;
-    if (job.lanes != 1 || !forward || !near || rows * width.taps > kMost || rows * width_ > kPatch) return;
-    std::int64_t row = 0;
-    for_each_row([&](std::int64_t c, std::int64_t d, std::int64_t h) {
-      const std::int64_t in = c * job.channel_stride + d * depth.tap_step * depth.in_stride +
-                              h * height.tap_step * height.in_stride;
-      for (std::int64_t t = 0; t < width.taps; ++t, ++count_) {
-        image_[count_] = static_cast<std::int32_t>(in + t * width.tap_step * width.in_stride);
-        patch_[count_] = static_cast<std::int32_t>(row * width_ + t * width.tap_step);
+    if (job.lanes != 1 || !forward || !near || tap_rows * width.taps > kMost) return;
+    whole_ = job.channels * extent(depth, depth.output) * extent(height, height.output) *
+                 extent(width, width.output) <=
+             kPatch;
+    if (whole_) {
+      width_ = extent(width, width.output);
+      rows_ = extent(height, height.output);
+      planes_ = extent(depth, depth.output);
+      row_step_ = plane_step_ = 1;
+    } else {
+      width_ = extent(width, kTileRows);
+      rows_ = height.taps;
+      planes_ = depth.taps;
+      row_step_ = height.tap_step;
+      plane_step_ = depth.tap_step;
+      if (tap_rows * width_ > kPatch) return;
+    }
+    for (std::int64_t c = 0; c < job.channels; ++c) {
+      for (std::int64_t d = 0; d < depth.taps; ++d) {
+        for (std::int64_t h = 0; h < height.taps; ++h) {
+          const std::int64_t in = c * job.channel_stride + d * depth.tap_step * depth.in_stride +
+                                  h * height.tap_step * height.in_stride;
+          const std::int64_t plane = c * planes_ + d * depth.tap_step / plane_step_;
+          const std::int64_t row = plane * rows_ + h * height.tap_step / row_step_;
+          for (std::int64_t t = 0; t < width.taps; ++t, ++count_) {
+            image_[count_] = static_cast<std::int32_t>(in + t * width.tap_step * width.in_stride);
+            patch_[count_] = static_cast<std::int32_t>(row * width_ + t * width.tap_step);
+          }
+        }
       }
-      ++row;
-    });
+    }
+    if (whole_) fill(depth.in_offset, height.in_offset, width.in_offset, width_);
   }
 
   [[nodiscard]] std::int64_t count() const { return count_; }
   [[nodiscard]] const std::int32_t* in_image() const { return image_; }
   [[nodiscard]] const std::int32_t* in_patch() const { return patch_; }
 
-  /// The window of `pixels` outputs whose first tap is at (z, y, x), zeros
-  /// where it is off the image.
-  const float* fill(std::int64_t z, std::int64_t y, std::int64_t x, std::int64_t pixels) {
+  /// The window of `pixels` outputs whose first tap is at (z, y, x), zeros where it is off the image.
+  const float* window(std::int64_t z, std::int64_t y, std::int64_t x, std::int64_t pixels) {
     const auto& [depth, height, width] = job_.axes;
-    const std::int64_t extent = this->extent(width, pixels);
-    float* to = window_;
-    for_each_row([&](std::int64_t c, std::int64_t d, std::int64_t h) {
-      const std::int64_t at_depth = z + d * depth.tap_step;
-      const std::int64_t at_height = y + h * height.tap_step;
-      const bool on = at_depth >= 0 && at_depth < depth.input && at_height >= 0 && at_height < height.input;
-      const float* row =
-          job_.input + c * job_.channel_stride + at_depth * depth.in_stride + at_height * height.in_stride;
-      const std::int64_t begin = on ? smaller(extent, larger(0, -x)) : extent;
-      const std::int64_t end = on ? larger(begin, smaller(extent, width.input - x)) : extent;
-      for (std::int64_t i = 0; i < begin; ++i) to[i] = 0.0F;
-      if (width.in_stride == 1) copy(row + x + begin, end - begin, to + begin);
-      else
-        for (std::int64_t i = begin; i < end; ++i) to[i] = row[(x + i) * width.in_stride];
-      for (std::int64_t i = end; i < extent; ++i) to[i] = 0.0F;
-      to += width_;
-    });
-    return window_;
+    if (!whole_) {
+      fill(z, y, x, extent(width, pixels));
+      return window_;
+    }
+    const std::int64_t row = (z - depth.in_offset) * rows_ + y - height.in_offset;
+    return window_ + row * width_ + x - width.in_offset;
   }
 
  private:
-  static EMBER_INLINE void copy(const float* from, std::int64_t count, float* to) {
-    std::int64_t i = 0;
-    for (; i + kLanes <= count; i += kLanes) store(to + i, load(from + i));
-    for (; i < count; ++i) to[i] = from[i];
-  }
-
-  /// Input positions that `pixels` neighbouring outputs meet.
-  static std::int64_t extent(const ConvAxis& width, std::int64_t pixels) {
-    return (pixels - 1) * width.in_step + (width.taps - 1) * width.tap_step + 1;
-  }
-
-  template <class F>
-  EMBER_INLINE void for_each_row(F&& f) const {
+  /// The patch's rows, `extent` positions of each, from position (z, y, x) on.
+  void fill(std::int64_t z, std::int64_t y, std::int64_t x, std::int64_t extent) {
+    const auto& [depth, height, width] = job_.axes;
+    const std::int64_t begin = smaller(extent, larger(0, -x));
+    const std::int64_t end = larger(begin, smaller(extent, width.input - x));
+    float* to = window_;
     for (std::int64_t c = 0; c < job_.channels; ++c) {
-      for (std::int64_t d = 0; d < job_.axes[0].taps; ++d) {
-        for (std::int64_t h = 0; h < job_.axes[1].taps; ++h) f(c, d, h);
+      for (std::int64_t d = 0; d < planes_; ++d) {
+        const std::int64_t at_depth = z + d * plane_step_;
+        for (std::int64_t h = 0; h < rows_; ++h, to += width_) {
+          const std::int64_t at_height = y + h * row_step_;
+          const bool on =
+              at_depth >= 0 && at_depth < depth.input && at_height >= 0 && at_height < height.input;
+          // Whole vectors, beyond the row's end too: the next row overwrites what is there.
+          for (std::int64_t i = 0; i < extent; i += kLanes) store(to + i, broadcast(0.0F));
+          if (!on) continue;
+          const float* row = job_.input + c * job_.channel_stride + at_depth * depth.in_stride +
+                             at_height * height.in_stride;
+          if (width.in_stride == 1) {
+            for (std::int64_t i = begin; i < end; i += kLanes) {
+              const std::int64_t lanes = smaller(kLanes, end - i);
+              store_partial(to + i, load_partial(row + x + i, lanes), lanes);
+            }
+          } else {
+            for (std::int64_t i = begin; i < end; ++i) to[i] = row[(x + i) * width.in_stride];
+          }
+        }
       }
     }
   }
 
+  /// Input positions that `outputs` neighbouring outputs meet.
+  static std::int64_t extent(const ConvAxis& axis, std::int64_t outputs) {
+    return (outputs - 1) * axis.in_step + (axis.taps - 1) * axis.tap_step + 1;
+  }
+
   const ConvJob& job_;
-  std::int64_t width_;  ///< of the patch
+  bool whole_ = false;                              ///< the patch holds the whole image, padding included
+  std::int64_t width_ = 0, rows_ = 0, planes_ = 0;  ///< of the patch
+  std::int64_t row_step_ = 1, plane_step_ = 1;      ///< input positions between them
   std::int64_t count_ = 0;
   std::int32_t image_[kMost];
   std::int32_t patch_[kMost];
-  float window_[kPatch];
+  float window_[kPatch + kLanes];
 };
 
 /// Floats of packed weights that one strip after the other passes over, next to as many that are on their
@@ -227,7 +254,7 @@ class StripRunner {
     work_.b = weights_;
     work_.depth = taps_.count();
     if (sticks_out) {
-      work_.a = taps_.fill(depth_position_, height_position_, x, pixels);
+      work_.a = taps_.window(depth_position_, height_position_, x, pixels);
       work_.a_row = width_.in_step;
       work_.offsets = taps_.in_patch();
     } else {
@@ -336,6 +363,12 @@ void run_strips(const ConvJob& job, StripRunner& runner, std::int64_t strip_begi
 
 void run(const ConvJob& job, std::int64_t strip_begin, std::int64_t strip_end, std::int64_t tile_begin,
          std::int64_t tile_end) {
+  if (is_narrow_pointwise(job)) {
+    const std::int64_t width = job.axes[2].output;
+    const std::int64_t per_row = (width + kTileRows - 1) / kTileRows;
+    run_pointwise(job, width * strip_begin / per_row, width * strip_end / per_row, tile_begin, tile_end);
+    return;
+  }
   TapList taps(job);
   const CountedEpilogue counted(job.epilogue);
   const std::int64_t strips = strip_end - strip_begin;

@@ -24,6 +24,7 @@ struct RowWork {
   const CountedEpilogue* counted = nullptr;  ///< in place of `epilogue`
   bool watched = false;                      ///< leave the epilogue out
   Vec bias;
+  std::int64_t pairs = 1;           ///< of rows, one below the other, where two are walked together
   float* output = nullptr;          ///< of the row
   const float* residual = nullptr;  ///< of the row, may be null
   std::int64_t channel = 0;
@@ -46,10 +47,18 @@ EMBER_INLINE void finish_outputs(const RowWork& w, Vec* sums, std::int64_t at, s
   float* output = w.output + at;
   const float* residual = w.residual == nullptr ? nullptr : w.residual + at;
   if (w.counted != nullptr) {
+    if (residual != nullptr) {
+#pragma GCC unroll 8
+      for (int i = 0; i < kCount; ++i) sums[i] = sums[i] + load(residual + i * stride);
+    }
+    const FloatRange firing = w.counted->firing;
+    const TileEpilogue::Bounds bounds = w.counted->bounds;
     IntVec fired(0);
 #pragma GCC unroll 8
-    for (int i = 0; i < kCount; ++i)
-      sums[i] = w.counted->apply(sums[i], residual == nullptr ? nullptr : residual + i * stride, fired);
+    for (int i = 0; i < kCount; ++i) {
+      fired = count_in(firing, sums[i], fired);
+      sums[i] = clamp(sums[i], bounds.low, bounds.high);
+    }
     w.counted->add(w.channel, fired);
   } else if (epilogue.in_registers && !w.watched) {
     clamp_sums<kCount>(sums, *epilogue.before, epilogue.bounds_before);
@@ -181,24 +190,28 @@ void two_rows(const RowWork& w, const Strand& s, std::int64_t first, std::int64_
   const std::int64_t pixel = width.tap_step * kBlock;
   const std::int64_t stride = width.tap_step * width.out_stride;
   const std::int64_t in_row = height.tap_step * height.in_stride;
+  const std::int64_t out_row = height.tap_step * height.out_stride;
   for (; tiles > 0; --tiles, first += kCount) {
     const Edges<kTaps / 2> edges(s.position + first * width.tap_step, kCount - 1 + kTaps, width);
-    Vec upper[kCount];
-    Vec lower[kCount];
+    for (std::int64_t pair = 0; pair < w.pairs; ++pair) {
+      Vec upper[kCount];
+      Vec lower[kCount];
 #pragma GCC unroll 8
-    for (int i = 0; i < kCount; ++i) upper[i] = lower[i] = w.bias;
-    const float* x = s.input + first * pixel;
-    const float* weights = w.weights;
-    constexpr std::int64_t kRow = kTaps * kBlock;
-    add_inputs<kTaps, 1, kCount, true, false>(x, pixel, edges, weights, nullptr, upper, lower);
-    for (int h = 1; h < kTaps; ++h) {
-      x += in_row;
-      weights += kRow;
-      add_inputs<kTaps, 1, kCount, true, true>(x, pixel, edges, weights, weights - kRow, upper, lower);
+      for (int i = 0; i < kCount; ++i) upper[i] = lower[i] = w.bias;
+      const float* x = s.input + first * pixel + pair * 2 * in_row;
+      const float* weights = w.weights;
+      constexpr std::int64_t kRow = kTaps * kBlock;
+      add_inputs<kTaps, 1, kCount, true, false>(x, pixel, edges, weights, nullptr, upper, lower);
+      for (int h = 1; h < kTaps; ++h) {
+        x += in_row;
+        weights += kRow;
+        add_inputs<kTaps, 1, kCount, true, true>(x, pixel, edges, weights, weights - kRow, upper, lower);
+      }
+      add_inputs<kTaps, 1, kCount, false, true>(x + in_row, pixel, edges, nullptr, weights, upper, lower);
+      const std::int64_t at = s.output + first * stride + pair * 2 * out_row;
+      finish_outputs<kCount>(w, upper, at, stride);
+      finish_outputs<kCount>(w, lower, at + out_row, stride);
     }
-    add_inputs<kTaps, 1, kCount, false, true>(x + in_row, pixel, edges, nullptr, weights, upper, lower);
-    finish_outputs<kCount>(w, upper, s.output + first * stride, stride);
-    finish_outputs<kCount>(w, lower, s.output + first * stride + height.tap_step * height.out_stride, stride);
   }
 }
 
@@ -250,12 +263,16 @@ struct TileSplit {
 class StrandWalk {
  public:
   StrandWalk() = default;
-  StrandWalk(const ConvAxis& width, const TileRuns& runs)
-      : runs_(runs),
-        strands_(smaller(width.tap_step, width.output)),
-        longer_(width.output % width.tap_step),
-        long_(width.output / width.tap_step + 1, runs.widest),
-        short_(width.output / width.tap_step, runs.widest) {}
+  StrandWalk(const ConvAxis& width, const TileRuns& runs) : runs_(runs) {
+    if (width.tap_step == 1) {
+      short_ = TileSplit(width.output, runs.widest);
+      return;
+    }
+    strands_ = smaller(width.tap_step, width.output);
+    longer_ = width.output % width.tap_step;
+    long_ = TileSplit(width.output / width.tap_step + 1, runs.widest);
+    short_ = TileSplit(width.output / width.tap_step, runs.widest);
+  }
 
   [[nodiscard]] bool possible() const { return runs_.widest > 0; }
 
@@ -275,7 +292,7 @@ class StrandWalk {
 
  private:
   TileRuns runs_;
-  std::int64_t strands_ = 0;
+  std::int64_t strands_ = 1;
   std::int64_t longer_ = 0;  ///< strands with one output more than the others
   TileSplit long_, short_;
 };
@@ -377,6 +394,25 @@ void run_depthwise(const DepthwiseJob& job, std::int64_t row_begin, std::int64_t
   };
   // Rows whose distance is the dilation share tap rows.
   const std::int64_t apart = pairs.possible() ? height.tap_step : 1;
+  if (apart == 1) {
+    // Pairs one below the other, as many as stay in L1.
+    constexpr std::int64_t kBand = 4096;
+    const std::int64_t band = larger(1, kBand / (2 * width.output * kBlock));
+    const std::int64_t paired_end = height.input - height.in_offset - height.taps;  // first rows of pairs
+    const std::int64_t at_once = w.watched ? larger(2, kChunk / width.output) : row_end - row_begin;
+    for (std::int64_t begin = row_begin; begin < row_end; begin += at_once) {
+      const std::int64_t end = smaller(begin + at_once, row_end);
+      for (std::int64_t row = begin; row < end;) {
+        const bool pair =
+            pairs.possible() && row + height.in_offset >= 0 && row < paired_end && row + 1 < end;
+        if (pair) w.pairs = smaller(band, smaller(end - row, paired_end - row + 1) / 2);
+        run(row, pair);
+        row += pair ? 2 * w.pairs : 1;
+      }
+      if (w.watched) finish_rows(job, begin, end);
+    }
+    return;
+  }
   // What is watched is finished some rows at a time, which are still in L1.
   std::int64_t done = row_begin;
   for (std::int64_t begin = row_begin; begin < row_end; begin += 2 * apart) {

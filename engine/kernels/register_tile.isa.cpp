@@ -39,10 +39,6 @@ void finish_tile(const TileWork& w, const TileEpilogue& epilogue, std::int64_t r
   }
 }
 
-EMBER_INLINE const float* residual_at(const TileWork& w, std::int64_t offset) {
-  return w.residual == nullptr ? nullptr : w.residual + offset;
-}
-
 /// Where the weights to fetch are, step by step.
 struct Ahead {
   const float* at;
@@ -175,19 +171,9 @@ void tile(const TileWork& w) {
   }
   const TileEpilogue epilogue(*w.before, *w.after);
   const bool finish_here = !w.partial && epilogue.in_registers;
-  if (w.counted != nullptr) {
-#pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) {
-      IntVec fired(0);
-#pragma GCC unroll 32
-      for (int r = 0; r < kRows; ++r)
-        sums[r][v] = w.counted->apply(sums[r][v], residual_at(w, r * w.c_row + column_offset(w, v)), fired);
-      w.counted->add(w.channel + v * kLanes, fired);
-    }
-  } else if (finish_here) {
-    epilogue.apply_tile(sums, w.residual != nullptr,
-                        [&](int r, int v) { return w.residual + r * w.c_row + column_offset(w, v); });
-  }
+  const auto residual_at = [&](int r, int v) { return w.residual + r * w.c_row + column_offset(w, v); };
+  if (w.counted != nullptr) w.counted->apply_tile(sums, w.residual != nullptr, residual_at, w.channel);
+  else if (finish_here) epilogue.apply_tile(sums, w.residual != nullptr, residual_at);
 #pragma GCC unroll 32
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8

@@ -20,14 +20,14 @@ struct FiringRule {
 struct alignas(64) StatisticsBlock {
   static constexpr int kChannels = 16;
 
-  std::int64_t samples_fired[kChannels];
-  std::int64_t samples_saturated[kChannels];
+  std::int32_t samples_fired[kChannels];
+  std::int32_t samples_saturated[kChannels];
   std::int64_t positions_fired[kChannels];
   std::int64_t positions_saturated[kChannels];
   std::int64_t not_finite[kChannels];
-  double pre_min[kChannels], pre_max[kChannels], pre_sum[kChannels], pre_sum_squares[kChannels];
-  double out_min[kChannels], out_max[kChannels], out_sum[kChannels], out_sum_squares[kChannels];
-  double out_sum_abs[kChannels];
+  float pre_min[kChannels], pre_max[kChannels], out_min[kChannels], out_max[kChannels];
+  double pre_sum[kChannels], pre_sum_squares[kChannels];
+  double out_sum[kChannels], out_sum_squares[kChannels], out_sum_abs[kChannels];
 };
 
 /// Where the values of some neighbouring channels lie: position p of group g of sample s of channel c is
@@ -50,16 +50,14 @@ struct alignas(64) PieceTotals {
 
   // By vector. All zero: nothing yet, and the rest is undefined.
   std::int32_t begun[kMostVectors];      ///< something has been added
-  std::int32_t rows[kMostVectors];       ///< of the float32 sums
-  std::int32_t carried[kMostVectors];    ///< earlier sums are in the doubles
   std::int32_t irregular[kMostVectors];  ///< not_finite is set
 
   std::int32_t fired[kChannels], saturated[kChannels], not_finite[kChannels];
-  float pre_min[kChannels], pre_max[kChannels], pre_sum[kChannels], pre_sum_squares[kChannels];
-  float out_sum[kChannels], out_sum_squares[kChannels];
-  float out_min[kChannels], out_max[kChannels], out_sum_abs[kChannels];  ///< unless they follow from the rest
-  double earlier_pre_sum[kChannels], earlier_pre_sum_squares[kChannels];
-  double earlier_out_sum[kChannels], earlier_out_sum_squares[kChannels], earlier_out_sum_abs[kChannels];
+  float pre_min[kChannels], pre_max[kChannels];
+  double pre_sum[kChannels], pre_sum_squares[kChannels], out_sum[kChannels], out_sum_squares[kChannels];
+  // Unless they follow from the rest.
+  float out_min[kChannels], out_max[kChannels];
+  double out_sum_abs[kChannels];
 };
 
 /// How an activation is watched while a kernel applies it.

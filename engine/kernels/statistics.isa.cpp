@@ -81,16 +81,16 @@ enum class Target : std::uint8_t {
   OneChannel,  ///< all lanes to one channel
 };
 
-template <Target kTarget, class Join>
-EMBER_INLINE void join(Vec values, double* to, std::int64_t count, Join&& joined) {
+template <Target kTarget, class T, class Join>
+EMBER_INLINE void join(Vec values, T* to, std::int64_t count, Join&& joined) {
   float from[kLanes];
   store(from, values);
   if constexpr (kTarget == Target::EachLane) {
-    for (std::int64_t i = 0; i < kLanes; ++i) to[i] = joined(to[i], static_cast<double>(from[i]));
+    for (std::int64_t i = 0; i < kLanes; ++i) to[i] = joined(to[i], static_cast<T>(from[i]));
   } else if constexpr (kTarget == Target::FirstLanes) {
-    for (std::int64_t i = 0; i < count; ++i) to[i] = joined(to[i], static_cast<double>(from[i]));
+    for (std::int64_t i = 0; i < count; ++i) to[i] = joined(to[i], static_cast<T>(from[i]));
   } else {
-    for (std::int64_t i = 0; i < kLanes; ++i) to[0] = joined(to[0], static_cast<double>(from[i]));
+    for (std::int64_t i = 0; i < kLanes; ++i) to[0] = joined(to[0], static_cast<T>(from[i]));
   }
 }
 
@@ -99,10 +99,10 @@ EMBER_INLINE void join_sum(Vec values, double* to, std::int64_t count) {
   join<kTarget>(values, to, count, [](double a, double b) { return a + b; });
 }
 template <Target kTarget>
-EMBER_INLINE void join_moments(const Moments& moments, std::int64_t count, double* min, double* max,
+EMBER_INLINE void join_moments(const Moments& moments, std::int64_t count, float* min, float* max,
                                double* sum, double* sum_squares) {
-  join<kTarget>(moments.min, min, count, [](double a, double b) { return b < a ? b : a; });
-  join<kTarget>(moments.max, max, count, [](double a, double b) { return b > a ? b : a; });
+  join<kTarget>(moments.min, min, count, [](float a, float b) { return b < a ? b : a; });
+  join<kTarget>(moments.max, max, count, [](float a, float b) { return b > a ? b : a; });
   join_sum<kTarget>(moments.sum, sum, count);
   join_sum<kTarget>(moments.sum_squares, sum_squares, count);
 }

@@ -34,20 +34,31 @@ struct TileEpilogue {
   template <int kRows, int kVectors, class Residual>
   EMBER_INLINE void apply_tile(Vec (&sums)[kRows][kVectors], bool residual, Residual&& residual_at) const {
     clamp_tile(sums, *before, bounds_before);
-    if (residual) {
-#pragma GCC unroll 32
-      for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 8
-        for (int v = 0; v < kVectors; ++v) sums[r][v] = sums[r][v] + load(residual_at(r, v));
-      }
-    }
+    if (residual) add_residual(sums, residual_at);
     clamp_tile(sums, *after, bounds_after);
+  }
+
+  template <int kRows, int kVectors, class Residual>
+  static EMBER_INLINE void add_residual(Vec (&sums)[kRows][kVectors], Residual&& residual_at) {
+#pragma GCC unroll 32
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = sums[r][v] + load(residual_at(r, v));
+    }
   }
 
   template <int kRows, int kVectors>
   static EMBER_INLINE void clamp_tile(Vec (&sums)[kRows][kVectors], const Activation& activation,
                                       const Bounds& bounds) {
     if (activation.kind == ActivationKind::None) return;
+    if (activation.kind == ActivationKind::Relu) {
+#pragma GCC unroll 32
+      for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+        for (int v = 0; v < kVectors; ++v) sums[r][v] = at_least(sums[r][v], bounds.low);
+      }
+      return;
+    }
 #pragma GCC unroll 32
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
@@ -70,11 +81,13 @@ struct TileEpilogue {
   Bounds bounds_before, bounds_after;
 };
 
-/// An epilogue of which nothing is watched but what fires the last activation: that is counted in registers.
+/// An epilogue of which nothing is watched but what fires the last activation, which nothing negative does:
+/// that is counted in registers.
 struct CountedEpilogue {
   EMBER_INLINE explicit CountedEpilogue(const ProductEpilogue& epilogue) {
     const auto alone = [](const Watch& one, const Activation& applied) {
-      return one.rule != nullptr && one.rule->counts_only && runs_in_registers(applied.kind);
+      return one.rule != nullptr && one.rule->counts_only && one.rule->firing.fired_above >= 0.0F &&
+             runs_in_registers(applied.kind);
     };
     const Activation* activation = nullptr;
     if (alone(epilogue.watch_after, epilogue.after) && epilogue.before.kind == ActivationKind::None) {
@@ -88,16 +101,37 @@ struct CountedEpilogue {
       return;
     }
     bounds = TileEpilogue::bounds_of(*activation);
-    above = broadcast(watch.rule->firing.fired_above);
-    below = broadcast(watch.rule->firing.fired_below);
+    firing = FloatRange(watch.rule->firing.fired_above, watch.rule->firing.fired_below);
   }
 
   [[nodiscard]] EMBER_INLINE bool applies() const { return watch.rule != nullptr; }
 
   EMBER_INLINE Vec apply(Vec sum, const float* residual, IntVec& fired) const {
     if (residual != nullptr) sum = sum + load(residual);
-    fired = count_between(sum, above, below, fired);
+    fired = count_in(firing, sum, fired);
     return clamp(sum, bounds.low, bounds.high);
+  }
+
+  /// On a tile of sums, as TileEpilogue::apply_tile().
+  template <int kRows, int kVectors, class Residual>
+  EMBER_INLINE void apply_tile(Vec (&sums)[kRows][kVectors], bool residual, Residual&& residual_at,
+                               std::int64_t channel) const {
+    if (residual) TileEpilogue::add_residual(sums, residual_at);
+    const FloatRange range = firing;
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) {
+      IntVec fired(0);
+#pragma GCC unroll 32
+      for (int r = 0; r < kRows; ++r) fired = count_in(range, sums[r][v], fired);
+      add(channel + v * kLanes, fired);
+    }
+    const Vec low = bounds.low;
+    const Vec high = bounds.high;
+#pragma GCC unroll 32
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = clamp(sums[r][v], low, high);
+    }
   }
 
   /// What fired on the lanes `channel`, …
@@ -107,8 +141,7 @@ struct CountedEpilogue {
 
   Watch watch;
   TileEpilogue::Bounds bounds{broadcast(0.0F), broadcast(0.0F)};
-  Vec above = broadcast(0.0F);
-  Vec below = broadcast(0.0F);
+  FloatRange firing{0.0F, 0.0F};
 };
 
 /// Any epilogue, on `rows` rows of one vector, `stride` floats apart and already stored (and so in L1).

@@ -139,32 +139,18 @@ EMBER_INLINE void measure(const float* pre, const float* out, std::int64_t rows,
   result.out_sum_abs = partial.out_sum_abs;
 }
 
-EMBER_INLINE void carry(float* sum, double* earlier, bool first) {
-  for (std::int64_t i = 0; i < kLanes; ++i) {
-    earlier[i] = first ? static_cast<double>(sum[i]) : earlier[i] + static_cast<double>(sum[i]);
-  }
+EMBER_INLINE void put_sum(double* to, Vec x, bool more) {
+  float from[kLanes];
+  store(from, x);
+  for (std::int64_t i = 0; i < kLanes; ++i)
+    to[i] = more ? to[i] + static_cast<double>(from[i]) : static_cast<double>(from[i]);
 }
-
-EMBER_INLINE void put_sum(float* to, Vec x, bool more) { store(to, more ? load(to) + x : x); }
 
 /// Adds a chunk to lanes [lane, lane + kLanes) of a piece.
 template <bool kAll>
-EMBER_INLINE void add(const ChunkTotals& chunk, std::int64_t rows, bool saturates, PieceTotals& piece,
-                      std::int64_t lane) {
+EMBER_INLINE void add(const ChunkTotals& chunk, bool saturates, PieceTotals& piece, std::int64_t lane) {
   const std::int64_t v = lane / kLanes;
   const bool begun = piece.begun[v] != 0;
-  bool more = begun;
-  if (begun && piece.rows[v] + rows > kChunk) {
-    const bool first = piece.carried[v] == 0;
-    carry(piece.pre_sum + lane, piece.earlier_pre_sum + lane, first);
-    carry(piece.pre_sum_squares + lane, piece.earlier_pre_sum_squares + lane, first);
-    carry(piece.out_sum + lane, piece.earlier_out_sum + lane, first);
-    carry(piece.out_sum_squares + lane, piece.earlier_out_sum_squares + lane, first);
-    if constexpr (kAll) carry(piece.out_sum_abs + lane, piece.earlier_out_sum_abs + lane, first);
-    piece.carried[v] = 1;
-    piece.rows[v] = 0;
-    more = false;
-  }
   const auto put_count = [&](std::int32_t* to, IntVec x) {
     store(to + lane, begun ? load(to + lane) + x : x);
   };
@@ -178,17 +164,16 @@ EMBER_INLINE void add(const ChunkTotals& chunk, std::int64_t rows, bool saturate
   }
   store(piece.pre_min + lane, begun ? at_most(chunk.pre.min, load(piece.pre_min + lane)) : chunk.pre.min);
   store(piece.pre_max + lane, begun ? at_least(chunk.pre.max, load(piece.pre_max + lane)) : chunk.pre.max);
-  put_sum(piece.pre_sum + lane, chunk.pre.sum, more);
-  put_sum(piece.pre_sum_squares + lane, chunk.pre.sum_squares, more);
-  put_sum(piece.out_sum + lane, chunk.out.sum, more);
-  put_sum(piece.out_sum_squares + lane, chunk.out.sum_squares, more);
+  put_sum(piece.pre_sum + lane, chunk.pre.sum, begun);
+  put_sum(piece.pre_sum_squares + lane, chunk.pre.sum_squares, begun);
+  put_sum(piece.out_sum + lane, chunk.out.sum, begun);
+  put_sum(piece.out_sum_squares + lane, chunk.out.sum_squares, begun);
   if constexpr (kAll) {
     store(piece.out_min + lane, begun ? at_most(chunk.out.min, load(piece.out_min + lane)) : chunk.out.min);
     store(piece.out_max + lane, begun ? at_least(chunk.out.max, load(piece.out_max + lane)) : chunk.out.max);
-    put_sum(piece.out_sum_abs + lane, chunk.out_sum_abs, more);
+    put_sum(piece.out_sum_abs + lane, chunk.out_sum_abs, begun);
   }
   piece.begun[v] = 1;
-  piece.rows[v] += static_cast<std::int32_t>(rows);
 }
 
 /// Any activation of any values, the residual added.
@@ -210,11 +195,10 @@ __attribute__((noinline)) void gather_any(const Watch& watch, const Activation& 
   }
   copy_to(out);
   const Ramp ramp(activation);
-  const std::int64_t rows = positions.runs * positions.length;
   ChunkTotals chunk;
-  measure(pre, out, rows, watch.rule->firing, chunk);
-  if (ramp.applies) add<false>(chunk, rows, ramp.clipped, piece, lane);
-  else add<true>(chunk, rows, true, piece, lane);
+  measure(pre, out, positions.runs * positions.length, watch.rule->firing, chunk);
+  if (ramp.applies) add<false>(chunk, ramp.clipped, piece, lane);
+  else add<true>(chunk, true, piece, lane);
 }
 
 void gather(const Watch& watch, const Activation& activation, const Positions& positions,
@@ -236,7 +220,7 @@ void gather(const Watch& watch, const Activation& activation, const Positions& p
   if (ramp.clipped && !xsimd::all(chunk.pre.max < broadcast(ramp.high)))
     apply_ramp<true>(positions, ramp.high, chunk);
   else apply_ramp<false>(positions, ramp.high, chunk);
-  add<false>(chunk, positions.runs * positions.length, ramp.clipped, piece, lane);
+  add<false>(chunk, ramp.clipped, piece, lane);
 }
 
 /// Fired positions only: those are never of a value that is not finite, by the rule's ends.
@@ -252,13 +236,13 @@ void count_fired(const Watch& watch, const Activation& activation, const Positio
     const Vec top = broadcast(ramp.high);
     for_each_position(positions, [&](float* at) {
       const Vec x = load(at);
-      fired = count_between(x, above, below, fired);
+      fired = count_if((x > above) & (x < below), fired);
       store(at, clamp(x, zero, top));
     });
   } else {
     for_each_position(positions, [&](float* at) {
       const Vec x = load(at);
-      fired = count_between(x, above, below, fired);
+      fired = count_if((x > above) & (x < below), fired);
     });
     for (std::int64_t run = 0; run < positions.runs; ++run) {
       float* at = positions.first + run * positions.run_stride;
@@ -294,37 +278,29 @@ void apply_watched(const Watch& watch, const Activation& activation, const Posit
 namespace {
 
 struct SampleTotals {
-  std::int64_t fired[PieceTotals::kChannels] = {};
-  std::int64_t saturated[PieceTotals::kChannels] = {};
+  std::int32_t fired[PieceTotals::kChannels] = {};
+  std::int32_t saturated[PieceTotals::kChannels] = {};
 };
 
-EMBER_INLINE void add_sums(const PieceTotals& piece, std::int64_t v, std::int64_t lane, const float* sum,
-                           const double* earlier, double* to) {
-  if (piece.carried[v] != 0) {
-    for (std::int64_t i = lane; i < lane + kLanes; ++i) to[i] += earlier[i];
-  }
-  for (std::int64_t i = lane; i < lane + kLanes; ++i) to[i] += static_cast<double>(sum[i]);
+EMBER_INLINE void add_sums(const double* sum, std::int64_t lane, double* to) {
+  for (std::int64_t i = lane; i < lane + kLanes; ++i) to[i] += sum[i];
 }
 
-EMBER_INLINE void add_extremes(const float* min, const float* max, std::int64_t lane, double* to_min,
-                               double* to_max) {
-  for (std::int64_t i = lane; i < lane + kLanes; ++i) {
-    const auto low = static_cast<double>(min[i]);
-    const auto high = static_cast<double>(max[i]);
-    to_min[i] = low < to_min[i] ? low : to_min[i];
-    to_max[i] = high > to_max[i] ? high : to_max[i];
-  }
+EMBER_INLINE void add_extremes(const float* min, const float* max, std::int64_t lane, float* to_min,
+                               float* to_max) {
+  store(to_min + lane, at_most(load(min + lane), load(to_min + lane)));
+  store(to_max + lane, at_least(load(max + lane), load(to_max + lane)));
 }
 
-EMBER_INLINE void add_moments(const PieceTotals& piece, const Ramp& ramp, std::int64_t v, std::int64_t lane,
+EMBER_INLINE void add_moments(const PieceTotals& piece, const Ramp& ramp, std::int64_t lane,
                               StatisticsBlock& block) {
-  add_sums(piece, v, lane, piece.pre_sum, piece.earlier_pre_sum, block.pre_sum);
-  add_sums(piece, v, lane, piece.pre_sum_squares, piece.earlier_pre_sum_squares, block.pre_sum_squares);
-  add_sums(piece, v, lane, piece.out_sum, piece.earlier_out_sum, block.out_sum);
-  add_sums(piece, v, lane, piece.out_sum_squares, piece.earlier_out_sum_squares, block.out_sum_squares);
+  add_sums(piece.pre_sum, lane, block.pre_sum);
+  add_sums(piece.pre_sum_squares, lane, block.pre_sum_squares);
+  add_sums(piece.out_sum, lane, block.out_sum);
+  add_sums(piece.out_sum_squares, lane, block.out_sum_squares);
   add_extremes(piece.pre_min, piece.pre_max, lane, block.pre_min, block.pre_max);
   if (ramp.applies) return;
-  add_sums(piece, v, lane, piece.out_sum_abs, piece.earlier_out_sum_abs, block.out_sum_abs);
+  add_sums(piece.out_sum_abs, lane, block.out_sum_abs);
   add_extremes(piece.out_min, piece.out_max, lane, block.out_min, block.out_max);
 }
 
@@ -349,9 +325,9 @@ void add_pieces(const PieceSource& source, const Activation& activation, const W
           if (piece.irregular[v] != 0) {
             for (std::int64_t i = lane; i < lane + kLanes; ++i) block.not_finite[i] += piece.not_finite[i];
           }
-          add_moments(piece, ramp, v, lane, block);
+          add_moments(piece, ramp, lane, block);
         }
-        piece.begun[v] = piece.rows[v] = piece.carried[v] = piece.irregular[v] = 0;
+        piece.begun[v] = piece.irregular[v] = 0;
       }
     }
     for (std::int64_t i = 0; i < PieceTotals::kChannels; ++i) {

@@ -46,7 +46,11 @@ class GraphReader {
     graph_.doc = proto_.doc_string();
     graph_.metadata = context_.metadata;
     // Every name is declared before any node looks one up: nodes may come in any order.
-    for (auto& initializer : *proto_.mutable_initializer()) read_initializer(initializer);
+    for (int i = 0; i < proto_.initializer_size(); ++i) {
+      RawElements apart;
+      if (is_main_) apart = std::move(context_.elements[static_cast<std::size_t>(i)]);
+      read_initializer(*proto_.mutable_initializer(i), std::move(apart));
+    }
     for (const auto& sparse : proto_.sparse_initializer()) {
       report(fmt::format("initialiser '{}': a sparse tensor", sparse.values().name()));
       declare(sparse.values().name());
@@ -72,10 +76,11 @@ class GraphReader {
     return graph_.add_value(name);
   }
 
-  void read_initializer(::onnx::TensorProto& proto) {
+  void read_initializer(::onnx::TensorProto& proto, RawElements apart) {
     const ValueId id = declare(proto.name());
     try {
-      graph_.make_constant(id, std::make_shared<const Tensor>(decode_tensor(proto, context_.external)));
+      graph_.make_constant(
+          id, std::make_shared<const Tensor>(decode_tensor(proto, context_.external, std::move(apart))));
     } catch (const Error& error) {
       if (error.code() != ErrorCode::Unsupported) throw error.within({.tensor = proto.name()});
       report(fmt::format("initialiser '{}': {}", proto.name(), error.reason()));

@@ -7,6 +7,7 @@
 
 #include "graph/graph.hpp"
 #include "onnx/external_data.hpp"
+#include "onnx/model_parser.hpp"
 
 namespace ember::onnx {
 
@@ -14,6 +15,7 @@ namespace ember::onnx {
 struct ReadContext {
   const graph::Metadata& metadata;
   ExternalData& external;
+  std::vector<RawElements>& elements;     ///< of the main graph's initialisers
   std::vector<std::string>& unsupported;  ///< one line per thing a Graph cannot hold
 };
 

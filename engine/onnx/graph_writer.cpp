@@ -50,7 +50,8 @@ class GraphWriter {
   GraphWriter(const Graph& graph, GraphProto& proto, const std::vector<std::string>& captured)
       : graph_(graph), proto_(proto), names_(file_names(graph, captured)) {}
 
-  void write(bool initializers_are_inputs) {
+  /// Elements of initialisers are left out for a list of `weights`.
+  void write(bool initializers_are_inputs, std::vector<const Tensor*>* weights) {
     proto_.set_name(graph_.name);
     if (!graph_.doc.empty()) proto_.set_doc_string(graph_.doc);
     for (const graph::NodeId id : graph_.order()) write_node(graph_.node(id));
@@ -59,7 +60,9 @@ class GraphWriter {
       if (graph_.constant(id) == nullptr) continue;
       auto& initializer = *proto_.add_initializer();
       initializer.set_name(names_[at]);
-      encode_tensor(*graph_.constant(id), initializer);
+      describe_tensor(*graph_.constant(id), initializer);
+      if (weights != nullptr) weights->push_back(graph_.constant(id));
+      else encode_elements(*graph_.constant(id), initializer);
     }
     for (const ValueId id : graph_.inputs) write_info(id, *proto_.add_input());
     if (initializers_are_inputs) write_initializer_inputs();
@@ -146,7 +149,7 @@ class GraphWriter {
     std::vector<std::string> captured;
     for (std::size_t i = 0; i < sub.captured.size(); ++i)
       captured.push_back(name(node.captures[next_capture++]));
-    GraphWriter(sub, proto, captured).write(false);
+    GraphWriter(sub, proto, captured).write(false, nullptr);
   }
 
   static void write_plain(std::int64_t value, AttributeProto& proto) {
@@ -175,7 +178,8 @@ class GraphWriter {
   }
   static void write_plain(const std::shared_ptr<const Tensor>& value, AttributeProto& proto) {
     proto.set_type(AttributeProto::TENSOR);
-    encode_tensor(*value, *proto.mutable_t());
+    describe_tensor(*value, *proto.mutable_t());
+    encode_elements(*value, *proto.mutable_t());
   }
 
   const Graph& graph_;
@@ -185,8 +189,8 @@ class GraphWriter {
 
 }  // namespace
 
-void write_graph(const Graph& graph, GraphProto& proto) {
-  GraphWriter(graph, proto, {}).write(graph.metadata.ir_version < kInitializersAreNoInputs);
+void write_graph(const Graph& graph, GraphProto& proto, std::vector<const Tensor*>& weights) {
+  GraphWriter(graph, proto, {}).write(graph.metadata.ir_version < kInitializersAreNoInputs, &weights);
 }
 
 }  // namespace ember::onnx

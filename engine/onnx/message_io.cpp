@@ -8,9 +8,9 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/io/zero_copy_stream_impl.h>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <google/protobuf/wire_format_lite.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -38,20 +38,16 @@ class Descriptor {
 
 void check_size(std::uint64_t bytes, std::string_view what) {
   if (bytes == 0) throw Error(ErrorCode::InvalidModel, fmt::format("the file is empty, not {}", what));
-  if (bytes > static_cast<std::uint64_t>(INT_MAX)) {
-    throw Error(ErrorCode::ResourceLimit, "more than 2 GB, protobuf's limit for one message",
-                {.cure = "keep the weights as external data"});
-  }
+  if (bytes > static_cast<std::uint64_t>(INT_MAX)) refuse_size();
 }
 
 /// Parses exactly `size` bytes. The limit lets protobuf refuse a field longer than what is left before
 /// it reserves memory for it.
 void parse_stream(google::protobuf::io::ZeroCopyInputStream& stream, int size, std::string_view what,
-                  google::protobuf::MessageLite& message) {
+                  const Parse& parse) {
   google::protobuf::io::CodedInputStream coded(&stream);
   const auto limit = coded.PushLimit(size);
-  const bool parsed =
-      message.MergeFromCodedStream(&coded) && coded.ConsumedEntireMessage() && coded.BytesUntilLimit() == 0;
+  const bool parsed = parse(coded) && coded.ConsumedEntireMessage() && coded.BytesUntilLimit() == 0;
   coded.PopLimit(limit);
   if (!parsed) {
     throw Error(ErrorCode::InvalidModel,
@@ -62,8 +58,11 @@ void parse_stream(google::protobuf::io::ZeroCopyInputStream& stream, int size, s
 
 }  // namespace
 
-void parse_file(const std::filesystem::path& file, std::string_view what,
-                google::protobuf::MessageLite& message) {
+Parse whole(google::protobuf::MessageLite& message) {
+  return [&message](google::protobuf::io::CodedInputStream& in) { return message.MergeFromCodedStream(&in); };
+}
+
+void parse_file(const std::filesystem::path& file, std::string_view what, const Parse& parse) {
   const auto refused = [](const char* doing, int reason) {
     throw Error(ErrorCode::Io, fmt::format("cannot {} it: {}", doing, std::strerror(reason)));
   };
@@ -77,30 +76,42 @@ void parse_file(const std::filesystem::path& file, std::string_view what,
   check_size(static_cast<std::uint64_t>(status.st_size), what);
   google::protobuf::io::FileInputStream stream(descriptor.get(), kReadBlock);
   try {
-    parse_stream(stream, static_cast<int>(status.st_size), what, message);
+    parse_stream(stream, static_cast<int>(status.st_size), what, parse);
   } catch (const Error&) {
     if (stream.GetErrno() != 0) refused("read", stream.GetErrno());
     throw;
   }
 }
 
-void parse_bytes(std::span<const std::byte> bytes, std::string_view what,
-                 google::protobuf::MessageLite& message) {
+void parse_bytes(std::span<const std::byte> bytes, std::string_view what, const Parse& parse) {
   check_size(bytes.size(), what);
   const int size = static_cast<int>(bytes.size());
   google::protobuf::io::ArrayInputStream stream(bytes.data(), size);
-  parse_stream(stream, size, what, message);
+  parse_stream(stream, size, what, parse);
 }
 
-std::vector<std::byte> serialize(const google::protobuf::MessageLite& message) {
+std::string serialize(const google::protobuf::MessageLite& message) {
   const std::size_t size = message.ByteSizeLong();
-  check_size(size, "a message");
-  std::vector<std::byte> bytes(size);
+  if (size > static_cast<std::size_t>(INT_MAX)) refuse_size();
+  std::string bytes(size, '\0');
   google::protobuf::io::ArrayOutputStream stream(bytes.data(), static_cast<int>(size));
   google::protobuf::io::CodedOutputStream coded(&stream);
   coded.SetSerializationDeterministic(true);
   message.SerializeWithCachedSizes(&coded);
   return bytes;
+}
+
+void append_prefix(int field, std::size_t bytes, std::string& to) {
+  using google::protobuf::internal::WireFormatLite;
+  google::protobuf::io::StringOutputStream stream(&to);
+  google::protobuf::io::CodedOutputStream coded(&stream);
+  coded.WriteTag(WireFormatLite::MakeTag(field, WireFormatLite::WIRETYPE_LENGTH_DELIMITED));
+  coded.WriteVarint64(bytes);
+}
+
+void refuse_size() {
+  throw Error(ErrorCode::ResourceLimit, "more than 2 GB, protobuf's limit for one message",
+              {.cure = "keep the weights as external data"});
 }
 
 }  // namespace ember::onnx

@@ -11,15 +11,13 @@
 #include "core/unsupported.hpp"
 #include "onnx/external_data.hpp"
 #include "onnx/graph_reader.hpp"
-#include "onnx/message_io.hpp"
+#include "onnx/model_parser.hpp"
 
 namespace ember::onnx {
 
 namespace {
 
 using ::onnx::ModelProto;
-
-constexpr const char* kWhat = "an ONNX model";
 
 void read_opsets(const ModelProto& proto, graph::Metadata& metadata) {
   for (const auto& import : proto.opset_import()) {
@@ -72,8 +70,9 @@ void check_extras(const ModelProto& proto, std::vector<std::string>& unsupported
   if (proto.training_info_size() > 0) unsupported.emplace_back("training information");
 }
 
-graph::Graph convert(ModelProto& proto, const std::string& name, ExternalData external,
+graph::Graph convert(ParsedModel& parsed, const std::string& name, ExternalData external,
                      std::vector<std::string>& unsupported) {
+  ModelProto& proto = parsed.proto;
   if (!proto.has_graph()) {
     throw Error(ErrorCode::InvalidModel, "not an ONNX model: it has no graph");
   }
@@ -81,7 +80,8 @@ graph::Graph convert(ModelProto& proto, const std::string& name, ExternalData ex
   const std::size_t before = unsupported.size();
   check_versions(metadata, unsupported);
   check_extras(proto, unsupported);
-  ReadContext context{.metadata = metadata, .external = external, .unsupported = unsupported};
+  ReadContext context{
+      .metadata = metadata, .external = external, .elements = parsed.elements, .unsupported = unsupported};
   graph::Graph read = read_graph(*proto.mutable_graph(), context);
   if (unsupported.size() == before) graph::verify(read);
   return read;
@@ -91,9 +91,8 @@ template <class Parse>
 graph::Graph read_model(const std::string& name, ExternalData external, std::vector<std::string>& unsupported,
                         const Parse& parse) {
   try {
-    ModelProto proto;
-    parse(proto);
-    return convert(proto, name, std::move(external), unsupported);
+    ParsedModel parsed = parse();
+    return convert(parsed, name, std::move(external), unsupported);
   } catch (const Error& error) {
     throw error.within({.model = name});
   } catch (const std::bad_alloc&) {
@@ -105,14 +104,12 @@ graph::Graph read_model(const std::string& name, ExternalData external, std::vec
 
 graph::Graph read_file(const std::filesystem::path& file, std::vector<std::string>& unsupported) {
   // Messages name the file as the caller spelt it.
-  return read_model(file.string(), ExternalData(file), unsupported,
-                    [&](ModelProto& proto) { parse_file(file, kWhat, proto); });
+  return read_model(file.string(), ExternalData(file), unsupported, [&] { return parse_model_file(file); });
 }
 
 graph::Graph read_bytes(std::span<const std::byte> bytes, const std::string& name,
                         std::vector<std::string>& unsupported) {
-  return read_model(name, ExternalData(), unsupported,
-                    [&](ModelProto& proto) { parse_bytes(bytes, kWhat, proto); });
+  return read_model(name, ExternalData(), unsupported, [&] { return parse_model_bytes(bytes); });
 }
 
 graph::Graph read_file(const std::filesystem::path& file) {

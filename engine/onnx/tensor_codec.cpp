@@ -61,7 +61,12 @@ void normalize_booleans(Tensor& tensor) {
   for (std::size_t i = 0; i < tensor.bytes(); ++i) bytes[i] = bytes[i] != 0 ? 1 : 0;
 }
 
-Tensor from_raw(TensorProto& proto, DataType type, const Shape& shape) {
+Tensor from_raw(TensorProto& proto, RawElements apart, DataType type, const Shape& shape) {
+  if (apart.memory != nullptr) {
+    check_count(apart.bytes, bytes_of(type, shape), "bytes", shape);
+    void* data = apart.memory.get();
+    return Tensor::adopt(type, shape, std::move(apart.memory), data);
+  }
   check_count(proto.raw_data().size(), bytes_of(type, shape), "bytes", shape);
   auto owner = std::make_shared<std::string>(std::move(*proto.mutable_raw_data()));
   char* data = owner->data();
@@ -137,7 +142,7 @@ Tensor from_external(const TensorProto& proto, DataType type, const Shape& shape
 
 }  // namespace
 
-Tensor decode_tensor(TensorProto& proto, ExternalData& external) {
+Tensor decode_tensor(TensorProto& proto, ExternalData& external, RawElements apart) {
   const DataType type = from_onnx(proto.data_type());
   if (proto.data_type() == TensorProto::UNDEFINED) malformed("the tensor has no element type");
   if (type == DataType::Undefined) {
@@ -148,8 +153,8 @@ Tensor decode_tensor(TensorProto& proto, ExternalData& external) {
   Tensor tensor;
   if (proto.data_location() == TensorProto::EXTERNAL) {
     tensor = from_external(proto, type, shape, external);
-  } else if (proto.has_raw_data()) {
-    tensor = from_raw(proto, type, shape);
+  } else if (proto.has_raw_data() || apart.memory != nullptr) {
+    tensor = from_raw(proto, std::move(apart), type, shape);
   } else {
     tensor = from_typed_field(proto, type, shape);
   }
@@ -157,9 +162,12 @@ Tensor decode_tensor(TensorProto& proto, ExternalData& external) {
   return tensor;
 }
 
-void encode_tensor(const Tensor& tensor, TensorProto& proto) {
+void describe_tensor(const Tensor& tensor, TensorProto& proto) {
   proto.set_data_type(to_onnx(tensor.type()));
   for (const std::int64_t extent : tensor.shape()) proto.add_dims(extent);
+}
+
+void encode_elements(const Tensor& tensor, TensorProto& proto) {
   proto.set_raw_data(tensor.raw(), tensor.bytes());
 }
 

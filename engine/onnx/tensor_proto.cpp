@@ -35,19 +35,22 @@ NamedTensor read_tensor(const std::string& name, ExternalData external, const Pa
 
 NamedTensor read_tensor_file(const std::filesystem::path& file) {
   return read_tensor(file.string(), ExternalData(file),
-                     [&](::onnx::TensorProto& proto) { parse_file(file, "an ONNX tensor", proto); });
+                     [&](::onnx::TensorProto& proto) { parse_file(file, "an ONNX tensor", whole(proto)); });
 }
 
 NamedTensor read_tensor_bytes(std::span<const std::byte> bytes, const std::string& name) {
   return read_tensor(name, ExternalData(),
-                     [&](::onnx::TensorProto& proto) { parse_bytes(bytes, "an ONNX tensor", proto); });
+                     [&](::onnx::TensorProto& proto) { parse_bytes(bytes, "an ONNX tensor", whole(proto)); });
 }
 
 std::vector<std::byte> write_tensor_bytes(const NamedTensor& tensor) {
   ::onnx::TensorProto proto;
   if (!tensor.name.empty()) proto.set_name(tensor.name);
-  encode_tensor(tensor.tensor, proto);
-  return serialize(proto);
+  describe_tensor(tensor.tensor, proto);
+  encode_elements(tensor.tensor, proto);
+  const std::string message = serialize(proto);
+  const auto bytes = std::as_bytes(std::span(message));
+  return {bytes.begin(), bytes.end()};
 }
 
 }  // namespace ember::onnx

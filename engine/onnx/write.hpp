@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <string>
 #include <vector>
 
 #include "graph/graph.hpp"
@@ -13,5 +14,8 @@ namespace ember::onnx {
 std::vector<std::byte> write_bytes(const graph::Graph& graph);
 /// Writes those bytes to a file that appears whole or not at all. Throws Error (Io).
 void write_file(const graph::Graph& graph, const std::filesystem::path& file);
+/// The SHA-256 of those bytes, and their number; the weights are not copied for it.
+std::string hash_bytes(const graph::Graph& graph);
+std::size_t count_bytes(const graph::Graph& graph);
 
 }  // namespace ember::onnx

@@ -1,12 +1,14 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "core/aligned_memory.hpp"
 #include "ops/constant_value.hpp"
 #include "ops/op.hpp"
 #include "passes/passes.hpp"
@@ -115,7 +117,10 @@ std::optional<std::vector<double>> bias_of(const Graph& graph, NodeId id, const 
 
 Tensor scaled_weight(const Producer& producer, const Affine& affine) {
   const auto from = producer.weight->data<float>();
-  Tensor tensor(DataType::Float32, producer.weight->shape());
+  // Not zeroed before it is written: these are most of a network's bytes.
+  std::shared_ptr<void> memory = allocate_aligned(producer.weight->bytes());
+  void* const data = memory.get();
+  Tensor tensor = Tensor::adopt(DataType::Float32, producer.weight->shape(), std::move(memory), data);
   const auto to = tensor.data<float>();
   const std::int64_t in_group = producer.channels / producer.groups;
   std::size_t at = 0;

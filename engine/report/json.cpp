@@ -1,4 +1,7 @@
 #include <cmath>
+#include <cstddef>
+#include <string>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
@@ -6,52 +9,65 @@
 
 #include "report/cause_json.hpp"
 #include "report/gradient_json.hpp"
+#include "report/json_writer.hpp"
 
 namespace ember {
 
 namespace {
 
+using report::JsonWriter;
 using Json = nlohmann::ordered_json;
 
 /// JSON has no NaN and no infinity: null.
 Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
-Json moments(double min, double max, double sum, double sum_squares) {
-  return {
-      {"min", number(min)}, {"max", number(max)}, {"sum", number(sum)}, {"sum_squares", number(sum_squares)}};
+void write_moments(JsonWriter& out, double min, double max, double sum, double sum_squares) {
+  out.member("min", min);
+  out.member("max", max);
+  out.member("sum", sum);
+  out.member("sum_squares", sum_squares);
 }
 
-Json channel_json(const ChannelReport& channel) {
+void write_channel(JsonWriter& out, const ChannelReport& channel) {
   const ChannelStatistics& s = channel.statistics;
-  Json json = {{"index", channel.index},
-               {"fingerprint", channel.fingerprint},
-               {"verdict", to_string(channel.verdict)},
-               {"samples", s.samples},
-               {"samples_fired", s.samples_fired},
-               {"first_fired", s.first_fired < 0 ? Json(nullptr) : Json(s.first_fired)},
-               {"samples_saturated", s.samples_saturated},
-               {"positions", s.positions},
-               {"positions_fired", s.positions_fired},
-               {"positions_saturated", s.positions_saturated},
-               {"not_finite", s.not_finite},
-               {"dormancy", number(channel.dormancy)}};
+  out.begin_object();
+  out.member("index", channel.index);
+  out.member("fingerprint", channel.fingerprint);
+  out.member("verdict", to_string(channel.verdict));
+  out.member("samples", s.samples);
+  out.member("samples_fired", s.samples_fired);
+  out.key("first_fired");
+  if (s.first_fired < 0) out.null();
+  else out.value(s.first_fired);
+  out.member("samples_saturated", s.samples_saturated);
+  out.member("positions", s.positions);
+  out.member("positions_fired", s.positions_fired);
+  out.member("positions_saturated", s.positions_saturated);
+  out.member("not_finite", s.not_finite);
+  out.member("dormancy", channel.dormancy);
   if (channel.verdict == Verdict::Silent || channel.verdict == Verdict::Rare) {
-    json["rate_bound"] = number(channel.rate_bound);
+    out.member("rate_bound", channel.rate_bound);
   }
-  if (channel.proof != Proof::None) json["proof"] = to_string(channel.proof);
-  if (std::isfinite(channel.bound_lower)) json["bound_lower"] = channel.bound_lower;
-  if (std::isfinite(channel.bound_upper)) json["bound_upper"] = channel.bound_upper;
-  if (channel.witness >= 0) json["witness"] = channel.witness;
+  if (channel.proof != Proof::None) out.member("proof", to_string(channel.proof));
+  if (std::isfinite(channel.bound_lower)) out.member("bound_lower", channel.bound_lower);
+  if (std::isfinite(channel.bound_upper)) out.member("bound_upper", channel.bound_upper);
+  if (channel.witness >= 0) out.member("witness", channel.witness);
   if (s.groups > 0) {
-    json["groups"] = s.groups;
-    json["groups_fired"] = s.groups_fired;
+    out.member("groups", s.groups);
+    out.member("groups_fired", s.groups_fired);
   }
-  json["pre"] = moments(s.pre_min, s.pre_max, s.pre_sum, s.pre_sum_squares);
-  json["out"] = moments(s.out_min, s.out_max, s.out_sum, s.out_sum_squares);
-  json["out"]["sum_abs"] = number(s.out_sum_abs);
-  if (channel.gradient.samples > 0) json["gradient"] = report::to_json(channel.gradient);
-  if (channel.explanation.cause != Cause::None) json["cause"] = report::to_json(channel.explanation);
-  return json;
+  out.key("pre");
+  out.begin_object();
+  write_moments(out, s.pre_min, s.pre_max, s.pre_sum, s.pre_sum_squares);
+  out.end_object();
+  out.key("out");
+  out.begin_object();
+  write_moments(out, s.out_min, s.out_max, s.out_sum, s.out_sum_squares);
+  out.member("sum_abs", s.out_sum_abs);
+  out.end_object();
+  if (channel.gradient.samples > 0) out.member("gradient", report::to_json(channel.gradient));
+  if (channel.explanation.cause != Cause::None) out.member("cause", report::to_json(channel.explanation));
+  out.end_object();
 }
 
 Json discovery_json(const Discovery& discovery) {
@@ -100,25 +116,30 @@ Json proof_json(const AuditReport& report) {
   return json;
 }
 
-Json layer_json(const LayerReport& layer) {
-  Json json = {
-      {"node", layer.node}, {"op", layer.op}, {"value", layer.value}, {"fingerprint", layer.fingerprint}};
-  if (!layer.pattern.empty()) json["pattern"] = layer.pattern;
-  json["channel_axis"] = layer.channel_axis;
-  json["predecessors"] = layer.predecessors;
-  json["reads_input"] = layer.reads_input;
-  json["feeds_output"] = layer.feeds_output;
-  json["summary"] = counts(layer, static_cast<std::int64_t>(layer.channels.size()));
-  if (layer.gradient) json["gradient"] = report::to_json(*layer.gradient);
-  json["channels"] = Json::array();
-  for (const ChannelReport& channel : layer.channels) json["channels"].push_back(channel_json(channel));
-  return json;
+void write_layer(JsonWriter& out, const LayerReport& layer) {
+  out.begin_object();
+  out.member("node", layer.node);
+  out.member("op", layer.op);
+  out.member("value", layer.value);
+  out.member("fingerprint", layer.fingerprint);
+  if (!layer.pattern.empty()) out.member("pattern", Json(layer.pattern));
+  out.member("channel_axis", layer.channel_axis);
+  out.member("predecessors", Json(layer.predecessors));
+  out.member("reads_input", layer.reads_input);
+  out.member("feeds_output", layer.feeds_output);
+  out.member("summary", counts(layer, static_cast<std::int64_t>(layer.channels.size())));
+  if (layer.gradient) out.member("gradient", report::to_json(*layer.gradient));
+  out.key("channels");
+  out.begin_array();
+  for (const ChannelReport& channel : layer.channels) write_channel(out, channel);
+  out.end_array();
+  out.end_object();
 }
 
 }  // namespace
 
 std::string to_json(const AuditReport& report) {
-  Json json = {{"schema", "ember-audit-1"},
+  Json head = {{"schema", "ember-audit-1"},
                {"model", report.model},
                {"model_sha256", report.model_hash},
                {"data", report.data},
@@ -133,13 +154,21 @@ std::string to_json(const AuditReport& report) {
                {"findings", Json::array()},
                {"notes", report.notes},
                {"summary", counts(report, report.channels())}};
-  if (report.proof) json["proof"] = proof_json(report);
-  if (report.gradient) json["gradient"] = report::to_json(*report.gradient);
-  json["layers"] = Json::array();
-  for (const Finding& finding : report.findings) json["findings"].push_back(report::to_json(finding));
-  for (const LayerReport& layer : report.layers()) json["layers"].push_back(layer_json(layer));
-  // A name in a model may be anything; what is not UTF-8 is shown as a replacement character.
-  return json.dump(1, ' ', false, Json::error_handler_t::replace);
+  for (const Finding& finding : report.findings) head["findings"].push_back(report::to_json(finding));
+  if (report.proof) head["proof"] = proof_json(report);
+  if (report.gradient) head["gradient"] = report::to_json(*report.gradient);
+  JsonWriter out;
+  // Long texts grow by copying themselves.
+  constexpr std::size_t kChannelBytes = 720;
+  out.reserve(kChannelBytes * static_cast<std::size_t>(report.channels()));
+  out.begin_object();
+  out.members(head);
+  out.key("layers");
+  out.begin_array();
+  for (const LayerReport& layer : report.layers()) write_layer(out, layer);
+  out.end_array();
+  out.end_object();
+  return std::move(out).take();
 }
 
 }  // namespace ember

@@ -19,13 +19,36 @@ EMBER_INLINE IntVec count_if(Mask condition, IntVec count) {
 #endif
 }
 
-/// count + 1 in the lanes where above < x < below.
-EMBER_INLINE IntVec count_between(Vec x, Vec above, Vec below, IntVec count) {
+/// An open interval of floats that are not negative. Those have the order of their bits, so that one
+/// comparison tells whether a float lies in it, where two would be in each other's way: on x86 only one unit
+/// compares.
+struct FloatRange {
+  IntVec offset, limit;
+
+  /// 0 <= above < below, which may be infinite.
+  EMBER_INLINE FloatRange(float above, float below)
+      : offset(static_cast<std::int32_t>(0x80000000U - (bits(above) + 1U))),
+        limit(static_cast<std::int32_t>(bits(below) - bits(above) - 1U + 0x80000000U)) {}
+
+  static EMBER_INLINE std::uint32_t bits(float x) {
+    std::uint32_t result = 0;
+    __builtin_memcpy(&result, &x, sizeof result);
+    return result & 0x7fffffffU;
+  }
+};
+
+/// count + 1 in the lanes that lie in the range: not those of a NaN or an infinity.
+EMBER_INLINE IntVec count_in(const FloatRange& range, Vec x, IntVec count) {
+  const IntVec place = as_int(x) + range.offset;
 #if defined(EMBER_ISA_AVX512)
-  const __mmask16 high = _mm512_cmp_ps_mask(x, above, _CMP_GT_OQ);
-  return count_if(Mask(_mm512_mask_cmp_ps_mask(high, x, below, _CMP_LT_OQ)), count);
+  return _mm512_mask_sub_epi32(count, _mm512_cmpgt_epi32_mask(range.limit, place), count,
+                               _mm512_set1_epi32(-1));
+#elif defined(EMBER_ISA_AVX2)
+  return _mm256_sub_epi32(count, _mm256_cmpgt_epi32(range.limit, place));
+#elif defined(EMBER_ISA_SSE42)
+  return _mm_sub_epi32(count, _mm_cmpgt_epi32(range.limit, place));
 #else
-  return count_if((x > above) & (x < below), count);
+  return count + select(range.limit > place, IntVec(1), IntVec(0));
 #endif
 }
 

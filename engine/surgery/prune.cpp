@@ -11,7 +11,7 @@
 
 #include <ember/error.hpp>
 
-#include "core/sha256.hpp"
+#include "onnx/write.hpp"
 #include "ops/op.hpp"
 #include "surgery/cost.hpp"
 #include "surgery/linearize.hpp"
@@ -38,7 +38,7 @@ bool wanted(Verdict verdict, PruneOnly only) {
 }
 
 void require_same_model(const Model& model, const AuditReport& report) {
-  if (report.model_hash.empty() || report.model_hash == sha256_hex(model.serialize())) return;
+  if (report.model_hash.empty() || report.model_hash == onnx::hash_bytes(model.graph())) return;
   throw Error(ErrorCode::InvalidArgument, fmt::format("the report is of another model ('{}')", report.model),
               {.model = model.name(), .cure = "audit this very model"});
 }

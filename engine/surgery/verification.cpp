@@ -14,6 +14,7 @@
 #include <ember/session.hpp>
 
 #include "audit/feed.hpp"
+#include "onnx/write.hpp"
 #include "ops/typed.hpp"
 #include "surgery/random_input.hpp"
 
@@ -203,7 +204,7 @@ class Verifier {
     const ModelInfo info = model.info();
     return {.parameters = info.parameters,
             .parameter_bytes = info.parameter_bytes,
-            .file_bytes = static_cast<std::int64_t>(model.serialize().size())};
+            .file_bytes = static_cast<std::int64_t>(onnx::count_bytes(model.graph()))};
   }
 
   [[nodiscard]] SessionOptions session_options() const {

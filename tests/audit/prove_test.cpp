@@ -87,6 +87,22 @@ TEST_CASE("signs prove nothing of a 3×3 convolution, which may be computed by a
   CHECK(channel(report, 1, 0).proof == Proof::Interval);
 }
 
+TEST_CASE("a transform's error is bounded where all it reads is") {
+  // One window reads all of a plane of 3×3, but not all of one of 5×5.
+  for (const std::int64_t extent : {3, 5}) {
+    GraphBuilder b;
+    const ValueId x = b.input("x", DataType::Float32, {-1, 2, extent, extent});
+    const ValueId h = b.op("Sigmoid", "h", {x});
+    const ValueId z = b.op("Conv", "z",
+                           {h, b.constant("w", test::random_tensor({2, 2, 3, 3}, 1)),
+                            b.constant("b", tensor_of<float>({2}, {-100, -1000}))});
+    b.output(b.op("Relu", "y", {z}));
+    MemorySamples samples(test::random_tensor({20, 2, extent, extent}, 1));
+    const AuditReport report = audit(model_of(b), samples);
+    CHECK(report.layers()[1].count(ProvedDead) == (extent == 3 ? 2 : 0));
+  }
+}
+
 TEST_CASE("each kind of proof is found where it is needed, and a witness where there is none") {
   GraphBuilder b;
   const ValueId x = b.input("x", DataType::Float32, {-1, 2});

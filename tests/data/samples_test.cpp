@@ -209,6 +209,38 @@ TEST_CASE_FIXTURE(Data, "preprocessing: ((x * scale - mean) / std + offset) * sc
   CHECK(contains(error_of([&] { open_samples(file, p); }, ErrorCode::InvalidArgument), "folders of images"));
 }
 
+TEST_CASE_FIXTURE(Data, "preprocessing: bytes become what they would as floats") {
+  constexpr std::int64_t kSamples = 2;
+  constexpr std::int64_t kValues = 3 * 128;
+  Tensor bytes(DataType::UInt8, Shape{kSamples, kValues});
+  Tensor signs(DataType::Int8, bytes.shape());
+  Tensor floats(DataType::Float32, bytes.shape());
+  Tensor signed_floats(DataType::Float32, bytes.shape());
+  for (std::size_t i = 0; i < kSamples * kValues; ++i) {
+    const auto byte = static_cast<std::uint8_t>(i * 7);
+    bytes.data<std::uint8_t>()[i] = byte;
+    signs.data<std::int8_t>()[i] = static_cast<std::int8_t>(byte);
+    floats.data<float>()[i] = static_cast<float>(byte);
+    signed_floats.data<float>()[i] = static_cast<float>(static_cast<std::int8_t>(byte));
+  }
+  Preprocessing per_channel;
+  per_channel.scale = 1.0 / 255;
+  per_channel.mean = {0.485, 0.456, 0.406};
+  per_channel.std = {0.229, 0.224, 0.225};
+  Preprocessing whole;
+  whole.mean = {127.5};
+  whole.offset = 0.25;
+  for (const Preprocessing& preprocessing : {Preprocessing(), per_channel, whole}) {
+    for (const Shape& input : {Shape{1, 3, 8, 16}, Shape{1, 8, 16, 3}}) {
+      const auto values = [&](const char* name, const Tensor& tensor) {
+        return read(*open_samples(save(name, tensor), preprocessing), input);
+      };
+      CHECK(values("bytes.npy", bytes) == values("floats.npy", floats));
+      CHECK(values("signs.npy", signs) == values("signed.npy", signed_floats));
+    }
+  }
+}
+
 TEST_CASE_FIXTURE(Data, "preprocessing: JSON is read strictly") {
   const auto parse = [&](const std::string& text) {
     write_file(folder / "p.json", text);

@@ -21,7 +21,7 @@ using kernels::StatisticsSource;
 
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 StatisticsBlock fresh() {
   StatisticsBlock block{};
@@ -53,12 +53,12 @@ StatisticsBlock expected(const StatisticsSource& source, const Activation& activ
           saturated += x <= rule.saturated_up_to || x >= rule.saturated_from ? 1 : 0;
           const double pre = static_cast<double>(x);
           const double out = test::activate(activation, pre, source.first_channel + c);
-          block.pre_min[at] = std::min(block.pre_min[at], pre);
-          block.pre_max[at] = std::max(block.pre_max[at], pre);
+          block.pre_min[at] = std::min(block.pre_min[at], x);
+          block.pre_max[at] = std::max(block.pre_max[at], x);
           block.pre_sum[at] += pre;
           block.pre_sum_squares[at] += pre * pre;
-          block.out_min[at] = std::min(block.out_min[at], out);
-          block.out_max[at] = std::max(block.out_max[at], out);
+          block.out_min[at] = std::min(block.out_min[at], static_cast<float>(out));
+          block.out_max[at] = std::max(block.out_max[at], static_cast<float>(out));
           block.out_sum[at] += out;
           block.out_sum_squares[at] += out * out;
           block.out_sum_abs[at] += std::abs(out);
@@ -85,14 +85,15 @@ std::string difference(const StatisticsBlock& got, const StatisticsBlock& want, 
     if (counts(got) != counts(want))
       return fmt::format("channel {}: counts {} want {}", i, counts(got), counts(want));
     const double magnitude = 1.0 + 100.0 * values;
-    const bool same = got.pre_min[i] == want.pre_min[i] && got.pre_max[i] == want.pre_max[i] &&
-                      close(got.out_min[i], want.out_min[i], 10.0) &&
-                      close(got.out_max[i], want.out_max[i], 10.0) &&
-                      close(got.pre_sum[i], want.pre_sum[i], magnitude) &&
-                      close(got.pre_sum_squares[i], want.pre_sum_squares[i], magnitude) &&
-                      close(got.out_sum[i], want.out_sum[i], magnitude) &&
-                      close(got.out_sum_squares[i], want.out_sum_squares[i], magnitude) &&
-                      close(got.out_sum_abs[i], want.out_sum_abs[i], magnitude);
+    const bool same =
+        got.pre_min[i] == want.pre_min[i] && got.pre_max[i] == want.pre_max[i] &&
+        close(static_cast<double>(got.out_min[i]), static_cast<double>(want.out_min[i]), 10.0) &&
+        close(static_cast<double>(got.out_max[i]), static_cast<double>(want.out_max[i]), 10.0) &&
+        close(got.pre_sum[i], want.pre_sum[i], magnitude) &&
+        close(got.pre_sum_squares[i], want.pre_sum_squares[i], magnitude) &&
+        close(got.out_sum[i], want.out_sum[i], magnitude) &&
+        close(got.out_sum_squares[i], want.out_sum_squares[i], magnitude) &&
+        close(got.out_sum_abs[i], want.out_sum_abs[i], magnitude);
     if (!same) return fmt::format("channel {}: moments differ", i);
   }
   return "";

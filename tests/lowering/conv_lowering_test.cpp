@@ -81,6 +81,13 @@ TEST_CASE("Conv: channel counts around the block and the tile, 1x1 and 3x3") {
   }
 }
 
+TEST_CASE("Conv: 1x1, for every number of outputs that tiles share unevenly") {
+  for (const std::int64_t outputs : {2, 4, 7, 13, 14, 15, 27, 29, 57, 127}) {
+    for (const std::int64_t out : {8, 16, 24, 40})
+      check_conv({.x = {1, 33, 1, outputs}, .w = {out, 33, 1, 1}, .bias = out != 24}, {"conv_direct"});
+  }
+}
+
 TEST_CASE("Conv: sizes, strides, dilations and uneven padding") {
   for (const std::int64_t size : {1, 5, 13, 28}) {
     for (const std::int64_t stride : {1, 2, 3}) {
@@ -113,6 +120,12 @@ TEST_CASE("Conv: few channels, whole windows and those that stick out on every s
                {"conv_few_channels"});
   }
   check_conv({.x = {1, 3, 4, 9, 11}, .w = {8, 3, 2, 3, 3}, .pads = {1, 1, 1, 0, 1, 1}},
+             {"conv_few_channels"});
+  // Images too large to be copied whole.
+  check_conv({.x = {1, 3, 21, 95}, .w = {16, 3, 3, 3}, .pads = {1, 1, 1, 1}}, {"conv_few_channels"});
+  check_conv({.x = {1, 3, 40, 131}, .w = {7, 3, 3, 3}, .strides = {2, 2}, .pads = {1, 0, 1, 2}},
+             {"conv_few_channels"});
+  check_conv({.x = {1, 7, 16, 90}, .w = {8, 7, 8, 8}, .strides = {1, 3}, .pads = {3, 3, 4, 4}},
              {"conv_few_channels"});
   // More taps than are listed.
   check_conv({.x = {1, 7, 15, 15}, .w = {8, 7, 9, 9}, .pads = {4, 4, 4, 4}}, {"conv_few_channels"});
@@ -151,6 +164,11 @@ TEST_CASE("Conv: depthwise kernels of every kind") {
       }
     }
   }
+  for (const std::int64_t height : {2, 3, 4, 5, 8, 31}) {
+    for (const std::int64_t width : {5, 8, 40})
+      check_conv({.x = {1, 16, height, width}, .w = {16, 1, 3, 3}, .pads = {1, 1, 1, 1}, .group = 16},
+                 {"conv_depthwise"});
+  }
   check_conv({.x = {1, 16, 30}, .w = {16, 1, 7}, .pads = {3, 3}, .group = 16}, {"conv_depthwise"});
   check_conv({.x = {1, 8, 4, 5, 6}, .w = {8, 1, 3, 3, 3}, .pads = {1, 1, 1, 1, 1, 1}, .group = 8},
              {"conv_depthwise"});
@@ -166,10 +184,11 @@ TEST_CASE("Conv: everything that is fused behind it") {
   using enum kernels::ActivationKind;
   const std::vector<std::pair<ConvCase, std::string>> cases = {
       {{.x = {2, 19, 6, 7}, .w = {21, 19, 3, 3}, .pads = {1, 1, 1, 1}}, "conv_direct"},
+      {{.x = {1, 19, 9, 15}, .w = {42, 19, 1, 1}}, "conv_direct"},
       {{.x = {1, 3, 9, 9}, .w = {20, 3, 3, 3}, .strides = {2, 2}}, "conv_few_channels"},
       {{.x = {1, 21, 9, 9}, .w = {21, 1, 3, 3}, .pads = {1, 1, 1, 1}, .group = 21}, "conv_depthwise"},
       {{.x = {1, 12, 5, 5}, .w = {18, 4, 3, 3}, .group = 3}, "conv_plain"}};
-  auto slopes = std::make_shared<std::vector<float>>(32, 0.0F);
+  auto slopes = std::make_shared<std::vector<float>>(48, 0.0F);
   for (std::size_t i = 0; i < 18; ++i) (*slopes)[i] = 0.03F * static_cast<float>(i);
   for (const auto& [c, name] : cases) {
     for (const auto kind : {None, Relu, Clip, LeakyRelu, PRelu, Silu, Tanh}) {
@@ -179,10 +198,7 @@ TEST_CASE("Conv: everything that is fused behind it") {
         if (kind == Silu) test.epilogue.before.alpha = 1.0F;
         if (kind == PRelu) {
           test.epilogue.before.slopes = slopes->data();
-          test.epilogue.before.slope_count = name == "conv_depthwise" ? 21
-                                             : name == "conv_direct"  ? 21
-                                             : name == "conv_plain"   ? 18
-                                                                      : 20;
+          test.epilogue.before.slope_count = c.w[0];
           test.epilogue.slopes_before = slopes;
         }
         test.epilogue.residual = residual;

@@ -1,5 +1,10 @@
 #include <doctest/doctest.h>
 
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+
+#include "core/sha256.hpp"
+#include "onnx/message_io.hpp"
 #include "onnx/model_file.hpp"
 #include "onnx/write.hpp"
 #include "support/graph_equal.hpp"
@@ -45,7 +50,30 @@ std::vector<std::string> names(const graph::Graph& graph, const std::vector<grap
   return found;
 }
 
+/// What protobuf makes of a model in one go.
+std::string written_by_protobuf(const ::onnx::ModelProto& model) {
+  std::string bytes;
+  google::protobuf::io::StringOutputStream stream(&bytes);
+  google::protobuf::io::CodedOutputStream coded(&stream);
+  coded.SetSerializationDeterministic(true);
+  CHECK(model.SerializeToCodedStream(&coded));
+  coded.Trim();
+  return bytes;
+}
+
+/// Pieces written one after the other are what protobuf would write.
+void check_pieces(const graph::Graph& graph) {
+  const auto bytes = ember::onnx::write_bytes(graph);
+  const std::string written(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  ::onnx::ModelProto model;
+  REQUIRE(model.ParseFromString(written));
+  CHECK(written_by_protobuf(model) == written);
+  CHECK(ember::onnx::count_bytes(graph) == bytes.size());
+  CHECK(ember::onnx::hash_bytes(graph) == sha256_hex(bytes));
+}
+
 void check_round_trip(const graph::Graph& graph) {
+  check_pieces(graph);
   const auto bytes = ember::onnx::write_bytes(graph);
   const graph::Graph again = ember::onnx::read_bytes(bytes);
   CHECK(test::graph_difference(graph, again) == "");
@@ -179,6 +207,76 @@ TEST_CASE("names, metadata, open extents and every kind of attribute survive a r
   CHECK(read.attributes.size() == 8);
   CHECK(std::get<std::vector<std::int64_t>>(read.attributes.at("none")).empty());
   check_round_trip(graph);
+}
+
+TEST_CASE("everything that comes before and after the graph and its weights is written around them") {
+  ModelFile file;
+  file.model.set_producer_name("test");
+  file.model.set_producer_version("1.2");
+  file.model.set_domain("example");
+  file.model.set_model_version(3);
+  file.model.set_doc_string("said of the model");
+  auto& property = *file.model.add_metadata_props();
+  property.set_key("key");
+  property.set_value("value");
+  file.graph().set_doc_string("said of the graph");
+  file.input("x", 1, {300});
+  // Lengths of one byte and of two, and none.
+  file.initializer("short", 1, {2}).set_raw_data(std::string(8, 'a'));
+  file.initializer("long", 1, {300}).set_raw_data(std::string(1200, 'b'));
+  file.initializer("empty", 1, {0}).set_raw_data("");
+  file.node("Add", {"x", "long"}, {"y"});
+  file.output("y");
+  check_round_trip(file.read());
+  file.model.set_ir_version(3);  // initialisers are inputs as well
+  check_round_trip(file.read());
+}
+
+TEST_CASE("large weights are read to where they stay, however they come") {
+  std::vector<float> values(2000);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
+  const std::string raw(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
+  ModelFile file;
+  file.input("x", 1, {2000});
+  file.initializer("small", 1, {1}).set_raw_data(raw.substr(4, 4));
+  file.initializer("raw", 1, {2000}).set_raw_data(raw);
+  auto& listed = file.initializer("listed", 1, {2000});
+  for (const float value : values) listed.add_float_data(value);
+  file.node("Sum", {"x", "small", "raw", "listed"}, {"y"});
+  file.output("y");
+  std::string bytes = file.bytes();
+  /// A message may come in parts: one more initialiser, with raw data given twice.
+  const auto append = [&](const std::string& name, const std::string& first, const std::string& second) {
+    ::onnx::TensorProto tensor;
+    tensor.set_name(name);
+    tensor.set_data_type(1);
+    tensor.add_dims(static_cast<std::int64_t>(second.size() / sizeof(float)));
+    tensor.set_raw_data(first);
+    std::string written = tensor.SerializeAsString();
+    ember::onnx::append_prefix(::onnx::TensorProto::kRawDataFieldNumber, second.size(), written);
+    written += second;
+    std::string graph;
+    ember::onnx::append_prefix(::onnx::GraphProto::kInitializerFieldNumber, written.size(), graph);
+    graph += written;
+    ember::onnx::append_prefix(::onnx::ModelProto::kGraphFieldNumber, graph.size(), bytes);
+    bytes += graph;
+  };
+  append("long", raw.substr(8, 4), raw);
+  append("short", raw, raw.substr(8, 4));
+  const graph::Graph graph = test::read_model(bytes);
+  const auto elements = [&](const char* name) {
+    const auto data = graph.constant(graph.find_value(name))->data<float>();
+    return std::vector<float>(data.begin(), data.end());
+  };
+  CHECK(elements("small") == std::vector<float>{1});
+  CHECK(elements("raw") == values);
+  CHECK(elements("listed") == values);
+  CHECK(elements("long") == values);
+  CHECK(elements("short") == std::vector<float>{2});
+  check_round_trip(graph);
+  // Cut anywhere it is an error, or lacks what was appended.
+  for (std::size_t length = 0; length < bytes.size(); length += 997)
+    test::check_error(ErrorCode::InvalidModel, {}, [&] { test::read_model(bytes.substr(0, length)); });
 }
 
 TEST_CASE("ai.onnx spelt out is the default domain") {

@@ -112,10 +112,11 @@ void JsonOption::emit(const nlohmann::ordered_json& json) const {
   emit_text(json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
-void JsonOption::emit_text(const std::string& json) const {
+void JsonOption::emit_text(std::string json) const {
   if (!given()) return;
-  if (on_output()) put("{}\n", json);
-  else write_file(file_, json + "\n");
+  json += '\n';
+  if (on_output()) put(json);
+  else write_file(file_, json);
 }
 
 void add_example(CLI::App& verb, const std::string& example) { verb.footer("Example:\n  " + example); }

@@ -42,7 +42,7 @@ class JsonOption {
   [[nodiscard]] bool on_output() const { return given() && file_.empty(); }
   /// Sends `json` where it is wanted, and nowhere otherwise. Throws Error (Io).
   void emit(const nlohmann::ordered_json& json) const;
-  void emit_text(const std::string& json) const;
+  void emit_text(std::string json) const;
 
  private:
   CLI::Option* option_ = nullptr;
