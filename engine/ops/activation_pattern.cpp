@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "ops/activation.hpp"
+#include "ops/constant_value.hpp"
 #include "ops/gated_expression.hpp"
 #include "ops/typed.hpp"
 

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <utility>
 
+#include "ops/constant_value.hpp"
 #include "ops/op.hpp"
 #include "ops/typed.hpp"
 
@@ -234,17 +235,6 @@ class Reader {
 
 std::vector<GatedExpression> gated_expressions(const Graph& graph, NodeId last) {
   return Reader(graph).read(last);
-}
-
-const Tensor* constant_of(const Graph& graph, ValueId value) {
-  if (value == graph::kNoValue) return nullptr;
-  if (const Tensor* tensor = graph.constant(value)) return tensor;
-  const NodeId id = graph.value(value).producer;
-  if (id == kNoNode || graph.node(id).op != "Constant" || !graph.node(id).domain.empty()) return nullptr;
-  const auto attribute = graph.node(id).attributes.find("value");
-  if (attribute == graph.node(id).attributes.end()) return nullptr;
-  const auto* held = std::get_if<std::shared_ptr<const Tensor>>(&attribute->second);
-  return held != nullptr ? held->get() : nullptr;
 }
 
 }  // namespace ember::ops

@@ -29,7 +29,4 @@ struct GatedExpression {
 /// All readings of node `last` (a Mul or Div) as such an expression; at most two, one for each factor as x.
 std::vector<GatedExpression> gated_expressions(const graph::Graph& graph, graph::NodeId last);
 
-/// A constant: an initialiser, or what a Constant node makes; nullptr for anything else.
-const Tensor* constant_of(const graph::Graph& graph, graph::ValueId value);
-
 }  // namespace ember::ops

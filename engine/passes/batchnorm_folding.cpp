@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/aligned_memory.hpp"
+#include "ops/constant_value.hpp"
 #include "ops/op.hpp"
 #include "passes/passes.hpp"
 #include "passes/rewrite.hpp"
@@ -22,6 +23,7 @@ using graph::kNoNode;
 using graph::kNoValue;
 using graph::NodeId;
 using graph::ValueId;
+using ops::float_constant;
 using ops::NodeContext;
 
 /// BatchNormalization at inference, per channel: y = scale·x + shift.
@@ -29,11 +31,6 @@ struct Affine {
   std::vector<double> scale, shift;
   [[nodiscard]] std::int64_t channels() const { return static_cast<std::int64_t>(scale.size()); }
 };
-
-const Tensor* float_constant(const Graph& graph, ValueId id) {
-  const Tensor* tensor = graph.constant(id);
-  return tensor != nullptr && tensor->type() == DataType::Float32 ? tensor : nullptr;
-}
 
 std::optional<Affine> affine_of(const Graph& graph, NodeId id) {
   const NodeContext node(graph, id);
@@ -170,13 +167,6 @@ bool fold(Graph& graph, NodeId id) {
 
 }  // namespace
 
-int fold_batch_normalizations(Graph& graph) {
-  int changed = 0;
-  const std::vector<NodeId> order = graph.order();
-  for (const NodeId id : order) {
-    if (is_op(graph.node(id), "BatchNormalization") && fold(graph, id)) ++changed;
-  }
-  return changed;
-}
+int fold_batch_normalizations(Graph& graph) { return rewrite_each(graph, {"BatchNormalization"}, fold); }
 
 }  // namespace ember::passes

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "ops/constant_value.hpp"
 #include "ops/op.hpp"
 #include "passes/passes.hpp"
 #include "passes/rewrite.hpp"
@@ -17,11 +18,7 @@ using graph::kNoNode;
 using graph::kNoValue;
 using graph::NodeId;
 using graph::ValueId;
-
-const Tensor* float_constant(const Graph& graph, ValueId id) {
-  const Tensor* tensor = graph.constant(id);
-  return tensor != nullptr && tensor->type() == DataType::Float32 ? tensor : nullptr;
-}
+using ops::float_constant;
 
 /// Channels that a Conv or ConvTranspose with constant filters gives, or 0.
 std::int64_t channels_of(const Graph& graph, NodeId id) {
@@ -49,7 +46,7 @@ bool fold(Graph& graph, NodeId add) {
     if (added == nullptr || producer == kNoNode) continue;
     const std::int64_t channels = channels_of(graph, producer);
     if (channels == 0) continue;
-    const int rank = graph.constant(input_of(graph.node(producer), 1))->shape().rank();
+    const int rank = float_constant(graph, input_of(graph.node(producer), 1))->shape().rank();
     const ValueId old_bias = input_of(graph.node(producer), 2);
     const Tensor* own = float_constant(graph, old_bias);
     if (!is_per_channel(added->shape(), rank, channels) || (old_bias != kNoValue && own == nullptr)) continue;
@@ -68,13 +65,6 @@ bool fold(Graph& graph, NodeId add) {
 
 }  // namespace
 
-int fold_biases(Graph& graph) {
-  int changed = 0;
-  const std::vector<NodeId> order = graph.order();
-  for (const NodeId id : order) {
-    if (is_op(graph.node(id), "Add") && fold(graph, id)) ++changed;
-  }
-  return changed;
-}
+int fold_biases(Graph& graph) { return rewrite_each(graph, {"Add"}, fold); }
 
 }  // namespace ember::passes

@@ -93,13 +93,6 @@ bool recover(Graph& graph, NodeId id) {
 
 }  // namespace
 
-int recover_dilations(graph::Graph& graph) {
-  int changed = 0;
-  const std::vector<NodeId> order = graph.order();
-  for (const NodeId id : order) {
-    if (is_op(graph.node(id), "Conv") && recover(graph, id)) ++changed;
-  }
-  return changed;
-}
+int recover_dilations(graph::Graph& graph) { return rewrite_each(graph, {"Conv"}, recover); }
 
 }  // namespace ember::passes

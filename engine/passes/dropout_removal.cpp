@@ -1,5 +1,3 @@
-#include <vector>
-
 #include "passes/passes.hpp"
 #include "passes/rewrite.hpp"
 
@@ -7,13 +5,9 @@ namespace ember::passes {
 
 // At inference Dropout keeps everything; a node asked for its mask stays.
 int remove_dropouts(graph::Graph& graph) {
-  int changed = 0;
-  const std::vector<graph::NodeId> order = graph.order();
-  for (const graph::NodeId id : order) {
-    const graph::Node& node = graph.node(id);
-    if (is_op(node, "Dropout") && output_unused(graph, node, 1) && bypass(graph, id)) ++changed;
-  }
-  return changed;
+  return rewrite_each(graph, {"Dropout"}, [](graph::Graph& g, graph::NodeId id) {
+    return output_unused(g, g.node(id), 1) && bypass(g, id);
+  });
 }
 
 }  // namespace ember::passes

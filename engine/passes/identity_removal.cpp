@@ -1,17 +1,8 @@
-#include <vector>
-
 #include "passes/passes.hpp"
 #include "passes/rewrite.hpp"
 
 namespace ember::passes {
 
-int remove_identities(graph::Graph& graph) {
-  int changed = 0;
-  const std::vector<graph::NodeId> order = graph.order();
-  for (const graph::NodeId id : order) {
-    if (is_op(graph.node(id), "Identity") && bypass(graph, id)) ++changed;
-  }
-  return changed;
-}
+int remove_identities(graph::Graph& graph) { return rewrite_each(graph, {"Identity"}, bypass); }
 
 }  // namespace ember::passes

@@ -140,14 +140,6 @@ bool fold(Graph& graph, NodeId id) {
 
 }  // namespace
 
-int fold_pads(Graph& graph) {
-  int changed = 0;
-  const std::vector<NodeId> order = graph.order();
-  for (const NodeId id : order) {
-    const bool takes_pads = is_op(graph.node(id), "Conv") || is_op(graph.node(id), "AveragePool");
-    if (takes_pads && fold(graph, id)) ++changed;
-  }
-  return changed;
-}
+int fold_pads(Graph& graph) { return rewrite_each(graph, {"Conv", "AveragePool"}, fold); }
 
 }  // namespace ember::passes

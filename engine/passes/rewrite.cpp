@@ -1,6 +1,7 @@
 #include "passes/rewrite.hpp"
 
 #include <algorithm>
+#include <vector>
 
 namespace ember::passes {
 
@@ -44,6 +45,18 @@ void absorb(Graph& graph, NodeId node, NodeId follower) {
   const ValueId result = graph.node(follower).outputs[0];
   graph.remove_node(follower);
   graph.set_output(node, 0, result);
+}
+
+int rewrite_each(Graph& graph, std::initializer_list<std::string_view> operators,
+                 bool (*rewrite)(Graph&, NodeId)) {
+  int changed = 0;
+  const std::vector<NodeId> order = graph.order();
+  for (const NodeId id : order) {
+    const bool wanted =
+        std::ranges::any_of(operators, [&](std::string_view op) { return is_op(graph.node(id), op); });
+    if (wanted && rewrite(graph, id)) ++changed;
+  }
+  return changed;
 }
 
 }  // namespace ember::passes

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <initializer_list>
 #include <string_view>
 
 #include "graph/graph.hpp"
@@ -26,5 +27,10 @@ bool bypass(graph::Graph& graph, graph::NodeId id);
 
 /// Takes out `follower`, whose effect `node` has absorbed: `node` now produces the follower's output 0.
 void absorb(graph::Graph& graph, graph::NodeId node, graph::NodeId follower);
+
+/// Offers each node of one of the ai.onnx operators to a rewrite, in the order that they have before the
+/// first; it may take out the node or those before it. How many it changed.
+int rewrite_each(graph::Graph& graph, std::initializer_list<std::string_view> operators,
+                 bool (*rewrite)(graph::Graph&, graph::NodeId));
 
 }  // namespace ember::passes

@@ -1,12 +1,12 @@
 #include "report/cause_json.hpp"
 
-#include <cmath>
 #include <string>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "report/cause_text.hpp"
+#include "report/json_number.hpp"
 
 namespace ember::report {
 
@@ -14,19 +14,16 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-/// JSON has no NaN and no infinity: null.
-Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
-
 Json to_json(const Counterfactual& c) {
   Json json = {{"edit", to_string(c.edit)}};
   if (!c.tensor.empty()) json["tensor"] = c.tensor;
   if (c.edit != Edit::UpstreamMeans && c.edit != Edit::NegateWeights) {
-    json["from"] = number(c.from);
-    json["to"] = number(c.to);
+    json["from"] = json_number(c.from);
+    json["to"] = json_number(c.to);
   }
   if (c.edit == Edit::BatchNormStatistics) {
-    json["variance_from"] = number(c.variance_from);
-    json["variance_to"] = number(c.variance_to);
+    json["variance_from"] = json_number(c.variance_from);
+    json["variance_to"] = json_number(c.variance_to);
   }
   json["samples"] = c.samples;
   json["samples_fired"] = c.samples_fired;
@@ -65,10 +62,10 @@ Json to_json(const Explanation& explanation) {
                {"text", cause_text(explanation)},
                {"remedy", to_string(explanation.remedy)},
                {"counterfactual", to_json(explanation.counterfactual)}};
-  if (explanation.cause == Cause::BiasDominated) json["deviations"] = number(explanation.deviations);
+  if (explanation.cause == Cause::BiasDominated) json["deviations"] = json_number(explanation.deviations);
   for (const StarvedBy& each : explanation.starved_by) {
     json["starved_by"].push_back(
-        {{"node", each.node}, {"channels", each.channels}, {"mean", number(each.mean)}});
+        {{"node", each.node}, {"channels", each.channels}, {"mean", json_number(each.mean)}});
   }
   return json;
 }

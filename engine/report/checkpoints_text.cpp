@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cmath>
 #include <map>
 #include <tuple>
 #include <utility>
@@ -9,6 +8,7 @@
 
 #include <ember/checkpoints.hpp>
 
+#include "report/json_number.hpp"
 #include "report/text_layout.hpp"
 
 namespace ember {
@@ -17,8 +17,6 @@ namespace {
 
 using namespace report;
 using Json = nlohmann::ordered_json;
-
-Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
 std::int64_t silent(const AuditReport& report) {
   return report.count(Verdict::Silent) + report.count(Verdict::ProvedDead) + report.count(Verdict::Refuted);
@@ -33,9 +31,9 @@ Json death_json(const Death& d) {
           {"lasting", d.lasting},
           {"cause", to_string(d.cause)},
           {"source", to_string(d.source)},
-          {"jump", number(d.jump)},
-          {"mates_jump", number(d.mates_jump)},
-          {"jump_z", number(d.jump_z)},
+          {"jump", json_number(d.jump)},
+          {"mates_jump", json_number(d.mates_jump)},
+          {"jump_z", json_number(d.jump_z)},
           {"co_deaths", d.co_deaths},
           {"samples", d.samples},
           {"fired_new_on_old", d.fired_new_on_old},

@@ -11,6 +11,7 @@ extern const std::string_view kComparisonSchema;
 extern const std::string_view kHtmlPage;
 extern const std::string_view kHtmlStyle;
 extern const std::string_view kHtmlChannels;
+extern const std::string_view kHtmlGradient;
 extern const std::string_view kHtmlNetwork;
 extern const std::string_view kHtmlMap;
 extern const std::string_view kHtmlHistograms;

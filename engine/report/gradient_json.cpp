@@ -1,26 +1,19 @@
 #include "report/gradient_json.hpp"
 
-#include <cmath>
-
 #include <nlohmann/json.hpp>
+
+#include "report/json_number.hpp"
 
 namespace ember::report {
 
-namespace {
-
 using Json = nlohmann::ordered_json;
-
-/// JSON has no NaN and no infinity: null.
-Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
-
-}  // namespace
 
 Json to_json(const GradientReport& gradient) {
   return {{"output", gradient.output},
           {"loss", gradient.loss},
           {"classes", gradient.classes},
           {"samples", gradient.samples},
-          {"mean_loss", number(gradient.mean_loss)},
+          {"mean_loss", json_number(gradient.mean_loss)},
           {"labelled", gradient.labelled},
           {"correct", gradient.correct},
           {"accuracy", gradient.accuracy()},
@@ -28,8 +21,8 @@ Json to_json(const GradientReport& gradient) {
 }
 
 Json to_json(const LayerGradient& gradient) {
-  return {{"norm", number(gradient.norm)},
-          {"ratio", number(gradient.ratio)},
+  return {{"norm", json_number(gradient.norm)},
+          {"ratio", json_number(gradient.ratio)},
           {"vanishing", gradient.vanishing},
           {"saturated", gradient.saturated}};
 }
@@ -37,7 +30,7 @@ Json to_json(const LayerGradient& gradient) {
 Json to_json(const ChannelGradient& gradient) {
   return {{"samples", gradient.samples},
           {"samples_nonzero", gradient.samples_nonzero},
-          {"norm", number(gradient.norm)}};
+          {"norm", json_number(gradient.norm)}};
 }
 
 GradientReport read_gradient(const JsonObject& from) {

@@ -19,6 +19,7 @@
 #include "report/html_causes.hpp"
 #include "report/html_data.hpp"
 #include "report/html_discovery.hpp"
+#include "report/html_gradient.hpp"
 #include "report/text_layout.hpp"
 #include "report/verdict_text.hpp"
 
@@ -188,15 +189,37 @@ std::string facts(const AuditReport& report) {
                      counted(report.samples, "sample", "samples"), escaped_markup(report.data));
 }
 
+/// A part of the script, or the style, for one page: lines that are marked are those of pages with a gradient
+/// view.
+std::string lines_of(std::string_view part, bool with_gradients) {
+  constexpr std::array<std::string_view, 2> kMarks = {"  // with gradients", "  /* with gradients */"};
+  std::string lines;
+  while (!part.empty()) {
+    const std::size_t end = std::min(part.find('\n'), part.size() - 1) + 1;
+    const std::string_view line = part.substr(0, end);
+    part.remove_prefix(end);
+    const std::size_t mark = std::min(line.find(kMarks[0]), line.find(kMarks[1]));
+    if (mark == std::string_view::npos) lines += line;
+    else if (with_gradients) lines.append(line.substr(0, mark)).append("\n");
+  }
+  return lines;
+}
+
+std::string script_of(const AuditReport& report) {
+  const bool gradients = report.gradient.has_value();
+  std::string script = "(() => {\n\"use strict\";\n";
+  for (const std::string_view part : {kHtmlChannels, gradients ? kHtmlGradient : "", kHtmlNetwork, kHtmlMap,
+                                      kHtmlHistograms, kHtmlTable, kHtmlStart}) {
+    script += lines_of(part, gradients);
+  }
+  return script + "})();\n";
+}
+
 }  // namespace
 
 std::string to_html(const AuditReport& report) {
-  std::string script = "(() => {\n\"use strict\";\n";
-  for (const std::string_view part :
-       {kHtmlChannels, kHtmlNetwork, kHtmlMap, kHtmlHistograms, kHtmlTable, kHtmlStart}) {
-    script += part;
-  }
-  script += "})();\n";
+  const std::string script = script_of(report);
+  const std::string style = lines_of(kHtmlStyle, report.gradient.has_value());
   std::string nav;
   const auto link = [&](std::string_view id, std::string_view title) {
     nav += fmt::format("<a href=\"#{}\">{}</a> ", id, title);
@@ -205,6 +228,8 @@ std::string to_html(const AuditReport& report) {
   link("network", "Network");
   const std::string causes = causes_html(report);
   if (!causes.empty()) link("causes", "Causes");
+  const std::string gradient = gradient_html(report);
+  if (!gradient.empty()) link("gradient", "Gradient");
   link("map", "Every channel");
   link("distribution", "How often they fire");
   const std::string discovery = discovery_html(report.discovery);
@@ -214,8 +239,8 @@ std::string to_html(const AuditReport& report) {
   std::map<std::string_view, std::string> values = {
       {"version", EMBER_VERSION},
       {"script-hash", policy_hash(script)},
-      {"style-hash", policy_hash(kHtmlStyle)},
-      {"style", std::string(kHtmlStyle)},
+      {"style-hash", policy_hash(style)},
+      {"style", style},
       {"model", escaped_markup(report.model.substr(report.model.find_last_of('/') + 1))},
       {"headline", headline(report)},
       {"facts", facts(report)},
@@ -227,6 +252,10 @@ std::string to_html(const AuditReport& report) {
                     : fmt::format("<h3>What to do next</h3><ol class=\"steps\">{}</ol>", items_of(steps))},
       {"layers", layer_list(report)},
       {"causes", causes},
+      {"gradient", gradient},
+      {"gradient-mode",
+       report.gradient ? "<option value=\"gradient\">share of samples that bring it a gradient</option>\n"
+                       : ""},
       {"discovery", discovery},
       {"notes",
        report.notes.empty()
@@ -239,7 +268,7 @@ std::string to_html(const AuditReport& report) {
   };
   if (!report.notes.empty()) link("notes", "Not checked");
   values["nav"] = nav;
-  values["script"] = std::move(script);
+  values["script"] = script;
   return filled(kHtmlPage, values);
 }
 

@@ -60,6 +60,12 @@ std::size_t place_of(Verdict verdict) {
   return static_cast<std::size_t>(found - kVerdictTexts.begin());
 }
 
+void add_gradients(Json& data, const LayerReport& layer) {
+  data["gradientSamples"] = count(layer, [](const ChannelReport& c) { return c.gradient.samples; });
+  data["gradientArrived"] = count(layer, [](const ChannelReport& c) { return c.gradient.samples_nonzero; });
+  data["gradientNorm"] = column(layer, [](const ChannelReport& c) { return rounded(c.gradient.norm); });
+}
+
 Json layer_data(const LayerReport& layer) {
   Json data = {{"node", layer.node},         {"op", layer.op},
                {"value", layer.value},       {"predecessors", layer.predecessors},
@@ -111,7 +117,10 @@ std::string page_data(const AuditReport& report) {
                                 {"remedy", text.remedy}});
   }
   data["layers"] = Json::array();
-  for (const LayerReport& layer : report.layers()) data["layers"].push_back(layer_data(layer));
+  for (const LayerReport& layer : report.layers()) {
+    data["layers"].push_back(layer_data(layer));
+    if (report.gradient) add_gradients(data["layers"].back(), layer);
+  }
   // Outside of its strings JSON has none of the characters that could end the script element.
   std::string safe;
   for (const char c : data.dump(-1, ' ', true, Json::error_handler_t::replace)) {

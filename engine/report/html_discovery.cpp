@@ -9,15 +9,14 @@
 #include <fmt/format.h>
 
 #include "report/discovery_text.hpp"
+#include "report/html_figure.hpp"
 #include "report/text_layout.hpp"
 
 namespace ember::report {
 
 namespace {
 
-// The drawing has the size of the histograms', so that its text is as large as theirs.
-constexpr double kWidth = 440, kHeight = 220;
-constexpr double kLeft = 50, kRight = 16, kAbove = 18, kBelow = 38;
+using namespace figure;
 
 /// Channels upwards, trials to the right, these on a logarithmic scale: most wake early.
 struct Scales {
@@ -35,17 +34,6 @@ struct Scales {
   }
 };
 
-std::string label(double x, double y, std::string_view anchor, const std::string& text) {
-  return fmt::format(R"(<text x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>)", x, y, anchor, text);
-}
-
-std::string level(const Scales& scales, std::int64_t channels, std::string_view kind) {
-  const double y = scales.y(channels);
-  return fmt::format(R"(<line class="{}" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>)", kind, kLeft,
-                     kWidth - kRight, y, y) +
-         label(kLeft - 6, y + 4, "end", grouped(channels));
-}
-
 /// Lines at about three round counts, and one at all channels there are.
 std::string levels(const Scales& scales, std::int64_t channels) {
   constexpr double kApart = 13;  // a line of text
@@ -55,9 +43,9 @@ std::string levels(const Scales& scales, std::int64_t channels) {
   for (const std::int64_t digit : {2, 5, 10}) {
     if (static_cast<double>(step) < rough) step = digit * unit;
   }
-  std::string drawn = level(scales, channels, "limit");
+  std::string drawn = level(scales.y(channels), "limit", grouped(channels));
   for (std::int64_t at = step; at < channels; at += step) {
-    if (scales.y(at) - scales.y(channels) >= kApart) drawn += level(scales, at, "grid");
+    if (scales.y(at) - scales.y(channels) >= kApart) drawn += level(scales.y(at), "grid", grouped(at));
   }
   return drawn;
 }
@@ -90,15 +78,12 @@ std::string drawing(const Discovery& d, std::string_view trial) {
         x, y, grouped(point.fired), grouped(d.channels), grouped(point.trials), trial,
         point.trials == 1 ? "" : "s");
   }
-  const std::string axis = fmt::format(R"(<line class="axis" x1="{}" x2="{}" y1="{}" y2="{}"/>)", kLeft,
-                                       kWidth - kRight, kHeight - kBelow, kHeight - kBelow);
   const Discovery::Point& first = d.curve.front();
   return fmt::format(
       R"(<svg viewBox="0 0 {} {}" role="img" aria-label="A curve that rises from {} of {} channels after the first {} to {} after {} {}s. The table below has the numbers.">{}{}{}{}<polyline class="curve" points="{}"/>{}</svg>)",
       kWidth, kHeight, grouped(first.fired), grouped(d.channels), trial, grouped(d.fired), grouped(d.trials),
-      trial, levels(scales, d.channels), axis, times(scales, d.trials),
-      label((kLeft + kWidth - kRight) / 2, kHeight - 5, "middle", fmt::format("{}s, logarithmic", trial)),
-      path, points);
+      trial, levels(scales, d.channels), axis(), times(scales, d.trials),
+      unit(fmt::format("{}s, logarithmic", trial)), path, points);
 }
 
 std::string table(const Discovery& d, std::string_view trial) {

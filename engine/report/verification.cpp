@@ -1,9 +1,9 @@
 #include <ember/verification.hpp>
 
-#include <cmath>
 #include <cstdint>
 #include <string>
 
+#include "report/json_number.hpp"
 #include "report/text_layout.hpp"
 #include "report/verification_json.hpp"
 
@@ -12,9 +12,6 @@ namespace ember {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-/// JSON has no infinity: null.
-Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
 Json footprint_json(const Footprint& footprint) {
   return {{"parameters", footprint.parameters},
@@ -31,9 +28,9 @@ Json comparison_json(const DataComparison& comparison) {
                {"outputs", Json::array()}};
   for (const OutputDifference& output : comparison.outputs) {
     json["outputs"].push_back({{"output", output.output},
-                               {"largest", number(output.largest)},
-                               {"max_absolute", number(output.max_absolute)},
-                               {"max_relative", number(output.max_relative)},
+                               {"largest", report::json_number(output.largest)},
+                               {"max_absolute", report::json_number(output.max_absolute)},
+                               {"max_relative", report::json_number(output.max_relative)},
                                {"argmax_changes", output.argmax_changes}});
   }
   if (comparison.accuracy_before) json["accuracy_before"] = *comparison.accuracy_before;

@@ -12,7 +12,7 @@
 
 #include <fmt/format.h>
 
-#include "ops/gated_expression.hpp"
+#include "ops/constant_value.hpp"
 #include "ops/op.hpp"
 #include "passes/rewrite.hpp"
 
@@ -131,8 +131,8 @@ class Search {
   /// The weights of a reader, if they are its own and constant.
   const Tensor* weights(NodeId id) {
     const ValueId value = input_of(graph_.node(id), 1);
-    const Tensor* tensor = value == kNoValue ? nullptr : ops::constant_of(graph_, value);
-    if (tensor == nullptr || tensor->type() != DataType::Float32) {
+    const Tensor* tensor = ops::float_constant(graph_, value);
+    if (tensor == nullptr) {
       refuse(id, "has weights that are computed or not float32");
       return nullptr;
     }
@@ -153,9 +153,9 @@ class Search {
     }
     const ValueId bias = input_of(node, 2);
     if (bias == kNoValue) return true;
-    const Tensor* tensor = ops::constant_of(graph_, bias);
+    const Tensor* tensor = ops::float_constant(graph_, bias);
     const bool fits =
-        tensor != nullptr && tensor->type() == DataType::Float32 &&
+        tensor != nullptr &&
         (tensor->elements() == 1 || tensor->shape()[tensor->shape().rank() - 1] == tensor->elements());
     if (!fits) refuse(id, "has a bias that cannot take the channel's constant");
     return fits;
@@ -257,9 +257,9 @@ class Search {
 
   /// The element of a constant that meets the channel; nullopt when there is not one.
   std::optional<double> operand(const Flow& flow, ValueId other) {
-    const Tensor* tensor = ops::constant_of(graph_, other);
+    const Tensor* tensor = ops::float_constant(graph_, other);
     const std::optional<Shape> shape = shape_of(flow.value);
-    if (tensor == nullptr || tensor->type() != DataType::Float32 || !shape) return std::nullopt;
+    if (tensor == nullptr || !shape) return std::nullopt;
     const auto values = tensor->data<float>();
     if (values.size() == 1) return static_cast<double>(values[0]);
     const int axis = flow.axis - (shape->rank() - tensor->shape().rank());
@@ -310,10 +310,9 @@ class Search {
     }
     std::array<double, 4> p{};  // scale, shift, mean, variance
     for (std::size_t i = 0; i < 4; ++i) {
-      const Tensor* tensor = ops::constant_of(graph_, graph_.node(id).inputs[i + 1]);
+      const Tensor* tensor = ops::float_constant(graph_, graph_.node(id).inputs[i + 1]);
       const auto at = static_cast<std::size_t>(flow.at.front());
-      if (tensor == nullptr || tensor->type() != DataType::Float32 ||
-          at >= static_cast<std::size_t>(tensor->elements())) {
+      if (tensor == nullptr || at >= static_cast<std::size_t>(tensor->elements())) {
         return refuse(id, "has parameters that are computed or not float32");
       }
       p[i] = static_cast<double>(tensor->data<float>()[at]);
@@ -394,9 +393,8 @@ class Search {
     if (graph_.node(id).op == "Pad" && node.text("mode", "constant") == "constant") {
       double filling = static_cast<double>(node.real("value", 0.0F));
       if (const ValueId given = input_of(graph_.node(id), 2); given != kNoValue) {
-        const Tensor* tensor = ops::constant_of(graph_, given);
-        if (tensor == nullptr || tensor->type() != DataType::Float32)
-          return refuse(id, "has a filling that is computed");
+        const Tensor* tensor = ops::float_constant(graph_, given);
+        if (tensor == nullptr) return refuse(id, "has a filling that is computed");
         filling = static_cast<double>(tensor->data<float>()[0]);
       }
       if (filling != 0) return refuse(id, "turns its constant into something else at the borders");

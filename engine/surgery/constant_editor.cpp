@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <utility>
 
-#include "ops/gated_expression.hpp"
+#include "ops/constant_value.hpp"
 
 namespace ember::surgery {
 

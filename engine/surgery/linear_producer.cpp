@@ -9,7 +9,7 @@
 
 #include <fmt/format.h>
 
-#include "ops/gated_expression.hpp"
+#include "ops/constant_value.hpp"
 #include "ops/op.hpp"
 #include "passes/rewrite.hpp"
 
@@ -22,13 +22,9 @@ using graph::kNoNode;
 using graph::kNoValue;
 using graph::NodeId;
 using graph::ValueId;
+using ops::float_constant;
 using passes::input_of;
 using passes::is_op;
-
-const Tensor* float_constant(const Graph& graph, ValueId value) {
-  const Tensor* tensor = value == kNoValue ? nullptr : ops::constant_of(graph, value);
-  return tensor != nullptr && tensor->type() == DataType::Float32 ? tensor : nullptr;
-}
 
 class Search {
  public:

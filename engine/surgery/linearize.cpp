@@ -12,7 +12,7 @@
 
 #include <fmt/format.h>
 
-#include "ops/gated_expression.hpp"
+#include "ops/constant_value.hpp"
 #include "ops/op.hpp"
 #include "passes/rewrite.hpp"
 #include "surgery/facts.hpp"
@@ -57,11 +57,9 @@ struct Dense {
 };
 
 const Tensor* own_constant(const Graph& graph, ValueId value) {
-  const Tensor* tensor = value == kNoValue ? nullptr : ops::constant_of(graph, value);
-  if (tensor == nullptr || tensor->type() != DataType::Float32 || graph.users(value).size() != 1 ||
-      graph.is_output(value))
-    return nullptr;
-  return tensor;
+  const Tensor* tensor = ops::float_constant(graph, value);
+  const bool own = tensor != nullptr && graph.users(value).size() == 1 && !graph.is_output(value);
+  return own ? tensor : nullptr;
 }
 
 /// Nobody but `user` sees the value.

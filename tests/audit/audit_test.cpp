@@ -1,6 +1,5 @@
 #include <cmath>
 #include <limits>
-#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,24 +10,18 @@
 
 #include "support/graph_builder.hpp"
 #include "support/memory_samples.hpp"
+#include "support/model_of.hpp"
 #include "support/random_tensor.hpp"
+#include "support/tensor_of.hpp"
 
 using namespace ember;
 using graph::ValueId;
 using test::GraphBuilder;
 using test::MemorySamples;
+using test::model_of;
+using test::tensor_of;
 
 namespace {
-
-Model model_of(const GraphBuilder& builder) {
-  return Model(std::make_shared<const graph::Graph>(builder.graph()));
-}
-
-Tensor tensor(const Shape& shape, const std::vector<float>& values) {
-  Tensor result(DataType::Float32, shape);
-  result.view().copy_from(values);
-  return result;
-}
 
 /// x · w + b for channel i of a rank-4 input of one channel, by a 1×1 convolution; `op` behind it.
 struct Affine {
@@ -155,11 +148,11 @@ TEST_CASE("other activations: stuck, saturated, one-sided") {
 TEST_CASE("ReLU6 stuck at 6 is constant, Silu is one activation") {
   GraphBuilder builder;
   const ValueId x = builder.input("x", DataType::Float32, {-1, 4});
-  const ValueId w = builder.constant("w", tensor({4, 3}, {1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0}));
-  const ValueId b = builder.constant("b", tensor({3}, {0, 9, -2}));
+  const ValueId w = builder.constant("w", tensor_of<float>({4, 3}, {1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0}));
+  const ValueId b = builder.constant("b", tensor_of<float>({3}, {0, 9, -2}));
   const ValueId z = builder.op("Gemm", "z", {x, w, b});
-  const ValueId low = builder.constant("low", tensor({}, {0}));
-  const ValueId high = builder.constant("high", tensor({}, {6}));
+  const ValueId low = builder.constant("low", tensor_of<float>({}, {0}));
+  const ValueId high = builder.constant("high", tensor_of<float>({}, {6}));
   const ValueId y = builder.op("Clip", "y", {z, low, high});
   const ValueId s = builder.op("Mul", "s", {y, builder.op("Sigmoid", "gate", {y})});
   builder.output(builder.op("ReduceSum", "sum", {s}, {{"keepdims", std::int64_t{0}}}));

@@ -1,7 +1,6 @@
 #include <ember/gradients.hpp>
 
 #include <cmath>
-#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,18 +13,16 @@
 
 #include "support/graph_builder.hpp"
 #include "support/memory_samples.hpp"
+#include "support/model_of.hpp"
 #include "support/random_tensor.hpp"
 
 using namespace ember;
 using graph::ValueId;
 using test::GraphBuilder;
 using test::MemorySamples;
+using test::model_of;
 
 namespace {
-
-Model model_of(const GraphBuilder& builder) {
-  return Model(std::make_shared<const graph::Graph>(builder.graph()));
-}
 
 /// `activation` of x · w + bias, called `name`; a bias for each channel may be given.
 ValueId dense(GraphBuilder& b, ValueId x, const std::string& name, std::int64_t in, std::int64_t out,

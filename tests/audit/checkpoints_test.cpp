@@ -13,8 +13,10 @@
 #include "support/graph_builder.hpp"
 #include "support/memory_samples.hpp"
 #include "support/random_tensor.hpp"
+#include "support/tensor_of.hpp"
 
 using namespace ember;
+using test::tensor_of;
 
 namespace {
 
@@ -98,8 +100,6 @@ struct Step {
   float mates = 0.0F;         ///< how far the weights of its mates have moved, some more and some less
 };
 
-Tensor tensor(const Shape& shape, const std::vector<float>& values) { return {shape, values}; }
-
 /// Two layers over one input in [0, 1): relu(first_weight · x), then channel 0 reads that and its bias, and
 /// six mates fire whatever happens.
 Model trained(const Step& step) {
@@ -107,15 +107,16 @@ Model trained(const Step& step) {
   const graph::ValueId x = b.input("x", DataType::Float32, {-1, 1});
   const graph::ValueId h = b.op("Relu", "h",
                                 {b.op("Gemm", "h_z",
-                                      {x, b.constant("hw", tensor({1, 1}, {step.first_weight})),
-                                       b.constant("hb", tensor({1}, {0.0F}))})});
+                                      {x, b.constant("hw", tensor_of<float>({1, 1}, {step.first_weight})),
+                                       b.constant("hb", tensor_of<float>({1}, {0.0F}))})});
   std::vector<float> weights = {1.0F}, bias = {step.bias};
   for (int mate = 1; mate <= 6; ++mate) {
     weights.push_back(1.0F + static_cast<float>(mate) * step.mates);
     bias.push_back(1.0F);
   }
-  const graph::ValueId z = b.op(
-      "Gemm", "y_z", {h, b.constant("yw", tensor({1, 7}, weights)), b.constant("yb", tensor({7}, bias))});
+  const graph::ValueId z = b.op("Gemm", "y_z",
+                                {h, b.constant("yw", tensor_of<float>({1, 7}, weights)),
+                                 b.constant("yb", tensor_of<float>({7}, bias))});
   b.output(b.op("Relu", "y", {z}));
   return Model(std::make_shared<const graph::Graph>(b.graph()));
 }

@@ -1,6 +1,5 @@
 #include <cmath>
 #include <limits>
-#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,25 +12,19 @@
 
 #include "support/graph_builder.hpp"
 #include "support/memory_samples.hpp"
+#include "support/model_of.hpp"
 #include "support/random_tensor.hpp"
 #include "support/scratch_folder.hpp"
+#include "support/tensor_of.hpp"
 
 using namespace ember;
 using graph::ValueId;
 using test::GraphBuilder;
 using test::MemorySamples;
+using test::model_of;
+using test::tensor_of;
 
 namespace {
-
-Model model_of(const GraphBuilder& builder) {
-  return Model(std::make_shared<const graph::Graph>(builder.graph()));
-}
-
-Tensor tensor(const Shape& shape, const std::vector<float>& values) {
-  Tensor result(DataType::Float32, shape);
-  result.view().copy_from(values);
-  return result;
-}
 
 /// x · w + b, then Relu. `weights` by output unit.
 ValueId dense(GraphBuilder& b, ValueId x, const std::string& name,
@@ -40,15 +33,15 @@ ValueId dense(GraphBuilder& b, ValueId x, const std::string& name,
   for (const auto& row : weights) flat.insert(flat.end(), row.begin(), row.end());
   const auto out = static_cast<std::int64_t>(weights.size());
   const auto in = static_cast<std::int64_t>(weights[0].size());
-  const ValueId z = b.op(
-      "Gemm", name + "_z",
-      {x, b.constant(name + "_w", tensor({out, in}, flat)), b.constant(name + "_b", tensor({out}, bias))},
-      {{"transB", std::int64_t{1}}});
+  const ValueId z = b.op("Gemm", name + "_z",
+                         {x, b.constant(name + "_w", tensor_of<float>({out, in}, flat)),
+                          b.constant(name + "_b", tensor_of<float>({out}, bias))},
+                         {{"transB", std::int64_t{1}}});
   return b.op("Relu", name, {z});
 }
 
 InputDomain box(float lower, float upper) {
-  return {.lower = tensor({}, {lower}), .upper = tensor({}, {upper}), .source = "box"};
+  return {.lower = tensor_of<float>({}, {lower}), .upper = tensor_of<float>({}, {upper}), .source = "box"};
 }
 
 const ChannelReport& channel(const AuditReport& report, std::size_t layer, std::size_t index) {
@@ -82,7 +75,7 @@ TEST_CASE("signs prove nothing of a 3×3 convolution, which may be computed by a
   const ValueId h = b.op("Relu", "h", {x});
   const ValueId z = b.op("Conv", "z",
                          {h, b.constant("w", test::random_tensor({2, 2, 3, 3}, 1, -2.0F, -1.0F)),
-                          b.constant("b", tensor({2}, {-1, -1}))});
+                          b.constant("b", tensor_of<float>({2}, {-1, -1}))});
   b.output(b.op("Relu", "y", {z}));
   MemorySamples samples(test::random_tensor({20, 2, 5, 5}, 1));
   CHECK(audit(model_of(b), samples).layers()[1].count(Silent) == 2);
@@ -102,7 +95,7 @@ TEST_CASE("a transform's error is bounded where all it reads is") {
     const ValueId h = b.op("Sigmoid", "h", {x});
     const ValueId z = b.op("Conv", "z",
                            {h, b.constant("w", test::random_tensor({2, 2, 3, 3}, 1)),
-                            b.constant("b", tensor({2}, {-100, -1000}))});
+                            b.constant("b", tensor_of<float>({2}, {-100, -1000}))});
     b.output(b.op("Relu", "y", {z}));
     MemorySamples samples(test::random_tensor({20, 2, extent, extent}, 1));
     const AuditReport report = audit(model_of(b), samples);
@@ -162,7 +155,7 @@ TEST_CASE("the range of the data is a domain of its own, and is said to be one")
   GraphBuilder b;
   const ValueId x = b.input("x", DataType::Float32, {-1, 2});
   b.output(dense(b, x, "y", {{1, 0}, {1, 1}}, {-0.95F, -1.5F}));
-  MemorySamples samples(tensor({4, 2}, {0.9F, 0, 0, 0.8F, 0.1F, 0.1F, 0.5F, 0.5F}));
+  MemorySamples samples(tensor_of<float>({4, 2}, {0.9F, 0, 0, 0.8F, 0.1F, 0.1F, 0.5F, 0.5F}));
   AuditOptions options;
   options.domain_from_data = true;
   const AuditReport report = audit(model_of(b), samples, options);
@@ -178,7 +171,7 @@ TEST_CASE("samples outside the domain may fire what cannot fire inside") {
   GraphBuilder b;
   const ValueId x = b.input("x", DataType::Float32, {-1, 1});
   b.output(dense(b, x, "y", {{1}, {1}}, {-2, -9}));
-  MemorySamples samples(tensor({4, 1}, {0.5F, 3.0F, 0.1F, 4.0F}));
+  MemorySamples samples(tensor_of<float>({4, 1}, {0.5F, 3.0F, 0.1F, 4.0F}));
   AuditOptions options;
   options.domain = box(0, 1);
   const AuditReport report = audit(model_of(b), samples, options);
@@ -194,7 +187,7 @@ TEST_CASE("rounding is not in favour of a proof") {
   const ValueId x = b.input("x", DataType::Float32, {-1, 2});
   b.output(dense(b, x, "y", {{0.1F, 0.2F}}, {-0.3F}));
   const Model model = model_of(b);
-  MemorySamples samples(tensor({1, 2}, {0.0F, 0.0F}));
+  MemorySamples samples(tensor_of<float>({1, 2}, {0.0F, 0.0F}));
   AuditOptions options;
   options.domain = box(0, 1);
   const AuditReport report = audit(model, samples, options);
@@ -216,7 +209,8 @@ TEST_CASE("a domain that does not fit is refused") {
   };
   refuses(box(1, -1), "the domain is empty");
   refuses(box(-1, std::numeric_limits<float>::infinity()), "not finite");
-  refuses({.lower = tensor({3}, {0, 0, 0}), .upper = tensor({}, {1}), .source = "box"}, "3 elements");
+  refuses({.lower = tensor_of<float>({3}, {0, 0, 0}), .upper = tensor_of<float>({}, {1}), .source = "box"},
+          "3 elements");
   options.domain = box(0, 1);
   options.domain_from_data = true;
   CHECK_THROWS_AS(audit(model, samples, options), Error);
@@ -246,8 +240,8 @@ TEST_CASE(
   GraphBuilder b;
   const ValueId x = b.input("x", DataType::Float32, {-1, 4});
   const ValueId n = b.op("LayerNormalization", "n",
-                         {x, b.constant("scale", tensor({4}, {1, 1, 1, 1})),
-                          b.constant("shift", tensor({4}, {0, -2.1F, -1.5F, 0}))});
+                         {x, b.constant("scale", tensor_of<float>({4}, {1, 1, 1, 1})),
+                          b.constant("shift", tensor_of<float>({4}, {0, -2.1F, -1.5F, 0}))});
   b.output(b.op("Relu", "y", {n}));
   // Channel 3 always lies below the others. One of four elements can be sqrt(3) deviations from the mean at
   // most.
@@ -255,8 +249,9 @@ TEST_CASE(
   for (std::size_t s = 0; s < 50; ++s) data.data<float>()[4 * s + 3] = -0.7F;
   MemorySamples samples(data);
   AuditOptions options;
-  options.domain = InputDomain{
-      .lower = tensor({4}, {0, 0, 0, -1}), .upper = tensor({4}, {1, 1, 1, -0.5F}), .source = "box"};
+  options.domain = InputDomain{.lower = tensor_of<float>({4}, {0, 0, 0, -1}),
+                               .upper = tensor_of<float>({4}, {1, 1, 1, -0.5F}),
+                               .source = "box"};
   options.explain = false;
   const AuditReport report = audit(model_of(b), samples, options);
   CHECK(channel(report, 0, 0).statistics.samples_fired == 50);

@@ -1,7 +1,6 @@
 #include "audit/splitting.hpp"
 
 #include <cmath>
-#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,37 +12,32 @@
 #include "runtime/session_impl.hpp"
 #include "support/graph_builder.hpp"
 #include "support/memory_samples.hpp"
+#include "support/model_of.hpp"
 #include "support/random_tensor.hpp"
+#include "support/tensor_of.hpp"
 
 using namespace ember;
 using namespace ember::auditing;
 using graph::ValueId;
 using test::GraphBuilder;
 using test::MemorySamples;
+using test::model_of;
+using test::tensor_of;
 
 namespace {
 
-Tensor tensor(const Shape& shape, const std::vector<float>& values) {
-  Tensor result(DataType::Float32, shape);
-  result.view().copy_from(values);
-  return result;
-}
-
 ValueId relu(GraphBuilder& b, ValueId x, const std::string& name, const Shape& shape,
              const std::vector<float>& weights, const std::vector<float>& bias) {
-  const ValueId z = b.op("Gemm", name + "_z",
-                         {x, b.constant(name + "_w", tensor(shape, weights)),
-                          b.constant(name + "_b", tensor({static_cast<std::int64_t>(bias.size())}, bias))});
+  const ValueId z =
+      b.op("Gemm", name + "_z",
+           {x, b.constant(name + "_w", tensor_of<float>(shape, weights)),
+            b.constant(name + "_b", tensor_of<float>({static_cast<std::int64_t>(bias.size())}, bias))});
   return b.op("Relu", name, {z});
-}
-
-Model model_of(const GraphBuilder& builder) {
-  return Model(std::make_shared<const graph::Graph>(builder.graph()));
 }
 
 InputDomain box(const std::vector<float>& lower, const std::vector<float>& upper) {
   const auto n = static_cast<std::int64_t>(lower.size());
-  return {.lower = tensor({n}, lower), .upper = tensor({n}, upper), .source = "box"};
+  return {.lower = tensor_of<float>({n}, lower), .upper = tensor_of<float>({n}, upper), .source = "box"};
 }
 
 }  // namespace
@@ -55,7 +49,7 @@ TEST_CASE("a claim whose domain cannot be split any further is not proved") {
   const ValueId h = relu(b, x, "h", {1, 1}, {1.0F}, {0.0F});
   b.output(relu(b, h, "y", {1, 1}, {1.0F}, {-1.0F}));
   const Model model = model_of(b);
-  MemorySamples samples(tensor({3, 1}, {1.0F, 1.0F, 1.0F}));
+  MemorySamples samples(tensor_of<float>({3, 1}, {1.0F, 1.0F, 1.0F}));
   AuditReport report = audit(model, samples);
   REQUIRE(report.layers()[1].channels[0].verdict == Verdict::Silent);
   const Formulas formulas(model, {{"x", {1, 1}}});

@@ -4,7 +4,6 @@
 #include <cstring>
 #include <filesystem>
 #include <map>
-#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -15,18 +14,16 @@
 #include <ember/session.hpp>
 
 #include "support/graph_builder.hpp"
+#include "support/model_of.hpp"
 #include "support/random_tensor.hpp"
 #include "support/zoo.hpp"
 
 using namespace ember;
 using test::GraphBuilder;
+using test::model_of;
 using Attributes = GraphBuilder::Attributes;
 
 namespace {
-
-Model model_of(const GraphBuilder& builder) {
-  return Model(std::make_shared<const graph::Graph>(builder.graph()));
-}
 
 std::string batching(const GraphBuilder& builder, std::int64_t micro_batch = 1) {
   return Session(model_of(builder), {.micro_batch = micro_batch}).batching();

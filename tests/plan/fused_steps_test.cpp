@@ -1,10 +1,8 @@
 #include <doctest/doctest.h>
 
-#include <atomic>
 #include <cstring>
 #include <map>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "core/parallel.hpp"
@@ -16,6 +14,7 @@
 #include "simd/isa.hpp"
 #include "support/graph_builder.hpp"
 #include "support/random_tensor.hpp"
+#include "support/two_workers.hpp"
 
 // Attention written out in several ways, and products with what follows them, run as one step and mean what
 // their nodes mean.
@@ -24,23 +23,6 @@ using namespace ember;
 using test::GraphBuilder;
 
 namespace {
-
-/// Two workers that take tasks from a shared counter.
-class TwoWorkers final : public Parallel {
- public:
-  [[nodiscard]] int threads() const noexcept override { return 2; }
-
- protected:
-  void dispatch(std::int64_t tasks, std::int64_t /*work*/, TaskFunction function, void* context) override {
-    std::atomic<std::int64_t> next{0};
-    const auto work = [&](int worker) {
-      for (std::int64_t task = next++; task < tasks; task = next++) function(context, task, worker);
-    };
-    std::thread other(work, 1);
-    work(0);
-    other.join();
-  }
-};
 
 enum class Mask : std::uint8_t { None, PerKey, Full, Constant };
 
@@ -133,7 +115,7 @@ void check_single_step(const GraphBuilder& b, const std::string& implementation)
     CHECK(plan->steps[0].implementation == implementation);
     CHECK(plan->fully_static);
     SerialParallel serial;
-    TwoWorkers two;
+    test::TwoWorkers two;
     const Tensor alone = run(plan, b.graph(), inputs, serial);
     CHECK(test::mismatch(alone.view(), expected.view(), 1e-5, 1e-5) <= 1.0);
     const Tensor shared = run(plan, b.graph(), inputs, two);

@@ -283,6 +283,47 @@ def check_discovery(browser, report):
     assert sum(row[2] for row in rows) == discovery["fired"]
 
 
+def check_gradient(browser, report):
+    """The drawing of the gradient, its table, which opens by keyboard, and what the map and the channels' table say of it."""
+    from selenium.webdriver.common.keys import Keys
+    layers = report["layers"]
+    without = [sum(c["gradient"]["samples_nonzero"] == 0 for c in layer["channels"]) for layer in layers]
+    assert any(without) and not all(n == len(layer["channels"]) for n, layer in zip(without, layers))
+    gradient = report["gradient"]
+    assert f"({gradient['correct']:,} of {gradient['labelled']:,})" in browser.text("#gradient .intro")
+    assert len(browser.all("#gradient .steps li")) >= sum(n > 0 for n in without)
+    heights = browser.run("return [...document.querySelectorAll('#gradient rect')].map(r => r.height.baseVal.value)")
+    norms = [layer["gradient"]["norm"] for layer in layers]
+    assert len(heights) == sum(norm > 0 for norm in norms), heights
+    by_norm = [height for _, height in sorted(zip(norms, heights, strict=True))]
+    assert by_norm == sorted(by_norm), (norms, heights)
+
+    table = browser.one("#gradient table")
+    assert not table.is_displayed()
+    browser.run("document.querySelector('#gradient summary').focus()")
+    browser.press(Keys.ENTER)
+    wait("the table of the gradient", table.is_displayed)
+    rows = browser.run("return [...document.querySelectorAll('#gradient tbody tr')].map(r => [...r.children].map(c => c.textContent))")
+    for row, layer, n in zip(rows, layers, without, strict=True):
+        assert row[0].endswith(layer["node"]) and row[-1] == f"{n} of {len(layer['channels'])}", row
+
+    browser.run("const e = document.getElementById('map-mode'); e.value = 'gradient'; e.dispatchEvent(new Event('change'))")
+    assert "in none" in browser.text("#map-legend") and "not known" not in browser.text("#map-legend")
+    place, i = next((p, i) for p, layer in enumerate(layers) for i, c in enumerate(layer["channels"])
+                    if c["gradient"]["samples_nonzero"] == 0)
+    browser.run("document.getElementById('map-grid').focus()")
+    browser.press(*[Keys.ARROW_DOWN] * (place + 1), Keys.HOME, *[Keys.ARROW_RIGHT] * i)
+    readout = browser.text("#map-readout")
+    assert f"channel {layers[place]['channels'][i]['index']}: " in readout and "no sample brings it a gradient" in readout, readout
+    browser.press(Keys.ENTER)
+    samples = layers[place]["channels"][i]["gradient"]["samples"]
+    assert f"Samples that bring it a gradient0 of {samples:,}" in browser.text("tr.detail"), browser.text("tr.detail")
+    browser.run("document.querySelector('#filters button').click()")
+    wait("clearing", lambda: " of " not in browser.text("#found"))
+    browser.run("document.querySelector('th[data-key=gradient] button').click()")
+    assert browser.column("gradient")[:sum(without)] == ["0%"] * min(50, sum(without)), browser.column("gradient")
+
+
 def check_accessible(browser, tools):
     """axe-core's rules for WCAG 2.1 A and AA, contrast among them."""
     scripts = list(tools.glob("venv/lib/python*/site-packages/axe_core_python/axe.min.js"))
@@ -302,7 +343,7 @@ def check_hostile(browser, page):
     browser.open(page)
     assert browser.run("return window.bad === undefined && document.scripts.length === 2 && document.images.length === 0")
     assert "</script><script>top.bad=1;" in browser.text(".layers")
-    assert "<img src onerror=a>" in browser.text(".layers")
+    assert "<img src onerror=a>" in browser.text(".layers") and "<img src onerror=a>" in browser.text("#gradient")
     browser.one("#search").send_keys("<script>top.bad")
     wait("the search for markup", lambda: " of " in browser.text("#found"))
     assert set(browser.column("layer")) == {"</script><script>top.bad=1;"}
@@ -343,7 +384,9 @@ def check_all(ember, source, tools, folder, browser):
     hostile.write_bytes(same_length((models / "digits_cnn_dead_bias.onnx").read_bytes(), [
         (b"/depthwise/depthwise.2/Relu", b"</script><script>top.bad=1;"),
         (b"/residual/act1/Relu", b"<img src onerror=a>")]))
-    hostile_page, _ = audit(ember, folder, hostile, digits, "hostile")
+    hostile_page, _ = audit(ember, folder, hostile, digits, "hostile", "--labels", str(digits))
+    taught, taught_report = audit(ember, folder, models / "digits_cnn_dead_bias.onnx", digits, "taught", "--labels",
+                                  str(digits))
 
     browser.size(*DESKTOP)
     browser.media("light")
@@ -373,6 +416,18 @@ def check_all(ember, source, tools, folder, browser):
     browser.media("light", "print")
     browser.require_fit()
     assert not browser.one("#filters").is_displayed() and browser.one("#table").is_displayed()
+    browser.media("light")
+    browser.require_clean()
+
+    for size, scheme in ((DESKTOP, "light"), (PHONE, "dark")):
+        browser.size(*size)
+        browser.media(scheme)
+        browser.open(taught)
+        browser.require_fit()
+        check_gradient(browser, taught_report)
+        check_accessible(browser, tools)
+        browser.require_fit()
+        browser.picture(f"taught-{size[0]}-{scheme}.png")
     browser.media("light")
     browser.require_clean()
 

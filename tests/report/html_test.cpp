@@ -36,6 +36,29 @@ std::string body_of(const std::string& page) {
   return page.substr(begin, page.rfind("<script>") - begin);
 }
 
+/// The sample report with labels: the first layer is far from the loss, the second is dead but for one
+/// channel.
+AuditReport taught_report() {
+  AuditReport report = sample_report();
+  report.gradient = GradientReport{.output = "scores",
+                                   .loss = "cross-entropy of softmax",
+                                   .classes = 10,
+                                   .samples = 64,
+                                   .mean_loss = 0.25,
+                                   .labelled = 200,
+                                   .correct = 180};
+  report.layer_reports[0].gradient = {.norm = 0.0002, .ratio = 0.0001, .vanishing = true, .saturated = 0.75};
+  report.layer_reports[1].gradient = {.norm = 2, .ratio = 1};
+  for (LayerReport& layer : report.layer_reports) {
+    for (ChannelReport& channel : layer.channels) {
+      channel.gradient = {.samples = 64, .samples_nonzero = 48, .norm = 1.0 / 3};
+    }
+  }
+  for (const std::size_t c : {0U, 1U, 2U, 4U})
+    report.layer_reports[1].channels[c].gradient.samples_nonzero = 0;
+  return report;
+}
+
 }  // namespace
 
 TEST_CASE("the page shows the summary, the layers with what feeds them, and what to do, without its script") {
@@ -71,7 +94,8 @@ TEST_CASE("the page asks for nothing but itself") {
 
 TEST_CASE("text from a model is text in the page, whatever it says") {
   const std::string bad = "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{script}}\"'&\xff";
-  AuditReport report = sample_report();
+  AuditReport report = taught_report();
+  report.gradient->output = report.gradient->loss = bad;
   report.model = report.data = report.isa = report.model_hash = report.data_hash = bad;
   report.notes = {bad};
   for (LayerReport& layer : report.layer_reports) {
@@ -89,6 +113,8 @@ TEST_CASE("text from a model is text in the page, whatever it says") {
   std::string shown = bad;
   shown.replace(shown.size() - 1, 1, "\xEF\xBF\xBD");
   CHECK(data_of(page)["layers"][1]["node"] == shown);
+  const std::string section = page.substr(page.find(R"(<section id="gradient")"));
+  CHECK(contains(section.substr(0, section.find("</section>")), "&lt;/script&gt;&lt;script&gt;alert(1)"));
 }
 
 TEST_CASE("the page's data are the report's") {
@@ -119,7 +145,7 @@ TEST_CASE("the page's data are the report's") {
 TEST_CASE("a page of 17,000 channels stays below 3 MB") {
   std::mt19937_64 random(1);
   std::uniform_real_distribution<double> real(-1, 1);
-  AuditReport report = sample_report();
+  AuditReport report = taught_report();
   report.layer_reports.clear();
   for (int i = 0; i < 34; ++i) {
     LayerReport layer{.node = "mobilenetv2_1.00_224/block_" + std::to_string(i) + "/Relu6", .op = "Clip"};
@@ -136,8 +162,12 @@ TEST_CASE("a page of 17,000 channels stays below 3 MB") {
       s.pre_sum = n * real(random);
       s.pre_sum_squares = 2 * n;
       s.out_sum = n * real(random);
+      channel.gradient = {.samples = 4096,
+                          .samples_nonzero = static_cast<std::int64_t>(random() % 4096),
+                          .norm = real(random)};
       layer.channels.push_back(channel);
     }
+    layer.gradient = {.norm = real(random), .ratio = real(random)};
     report.layer_reports.push_back(layer);
   }
   const std::string page = to_html(report);
@@ -209,4 +239,59 @@ TEST_CASE("the discovery curve is drawn, told and tabled without the script") {
   CHECK(contains(to_html(report), "Channels that had fired after so many groups"));
   report.discovery = {.trials = 1, .channels = 1, .curve = {{1, 0}}};  // one sample, which fired nothing
   CHECK(contains(to_html(report), R"(points="50.0,182.0")"));
+}
+
+TEST_CASE("what a loss tells the layers is told, drawn and tabled without the script") {
+  const AuditReport report = taught_report();
+  const std::string body = body_of(to_html(report));
+  CHECK(contains(body, R"(<a href="#gradient">Gradient</a>)"));
+  CHECK(contains(body, "mean loss 0.25. Accuracy 90% (180 of 200)."));
+  const std::string first = R"(<li><a href="#layer-1">layer 1</a> <span class="name">relu_1</span>: )";
+  const std::string second = R"(<li><a href="#layer-2">layer 2</a> <span class="name">relu_2</span>: )";
+  CHECK(contains(body, first + "the gradient vanishes: its norm is 0.0001 of the largest"));
+  CHECK(contains(body, first + "75% of its values lie where Relu is flat"));
+  CHECK(contains(body, second + "no sample brings a gradient to 4 of 6 channels (0-2, 4)."));
+  CHECK(contains(body, "from 0.0002 of layer 1 to 2 of layer 2"));
+  CHECK(contains(body, ">0.0001</text>"));
+  CHECK(contains(body, ">10</text>"));
+  CHECK(contains(body, R"(<rect class="column none" )"));
+  CHECK(contains(body, "<title>layer 1, relu_1: 0.0002, vanishing</title>"));
+  CHECK(contains(body, "<title>layer 2, relu_2: 2</title>"));
+  CHECK(contains(body, R"(<td class="number">0.0001, vanishing</td><td class="number">75%</td>)"));
+  CHECK(contains(body, R"(<td class="number">4 of 6</td>)"));
+}
+
+TEST_CASE("a gradient that is zero or not known has no column, and the page says so") {
+  AuditReport report = taught_report();
+  report.layer_reports[0].gradient.reset();
+  for (ChannelReport& channel : report.layer_reports[0].channels) channel.gradient = {};
+  report.layer_reports[1].gradient = LayerGradient{};
+  for (ChannelReport& channel : report.layer_reports[1].channels) channel.gradient.samples_nonzero = 0;
+  const std::string page = to_html(report);
+  CHECK(contains(page, "no sample brings a gradient to any of its 6 channels."));
+  CHECK(contains(page, "1 without a column: no gradient at all. 1 without a column: not known."));
+  CHECK(contains(page, "norm: none above 0."));
+  CHECK_FALSE(contains(page, R"(<rect class="column)"));
+  CHECK(contains(page, R"(<td colspan="3">not known</td>)"));
+  CHECK(data_of(page)["layers"][0]["gradientSamples"] == 0);
+  report.layer_reports.clear();
+  CHECK(contains(to_html(report), "Every channel gets a gradient"));
+}
+
+TEST_CASE("only a report with labels has a page with gradients") {
+  const std::string without = to_html(sample_report());
+  for (const char* part :
+       {"gradientShare", "gradient-mode", "id=\"gradient\"", "#gradient", "with gradients"}) {
+    CHECK_MESSAGE(!contains(without, part), part);
+  }
+  CHECK_FALSE(data_of(without)["layers"][0].contains("gradientSamples"));
+  const std::string with = to_html(taught_report());
+  CHECK(contains(with, R"(<option value="gradient">)"));
+  CHECK(contains(with, "gradient: gradientShare,\n"));
+  CHECK_FALSE(contains(with, "  // with gradients"));
+  CHECK_FALSE(contains(with, "/* with gradients"));
+  const auto layer = data_of(with)["layers"][1];
+  CHECK(layer["gradientSamples"] == 64);
+  CHECK(layer["gradientArrived"] == nlohmann::json({0, 0, 0, 48, 0, 48}));
+  CHECK(layer["gradientNorm"] == 0.3333);
 }

@@ -14,16 +14,14 @@
 #include "ops/interpreter.hpp"
 #include "runtime/session_impl.hpp"
 #include "support/graph_builder.hpp"
+#include "support/model_of.hpp"
 #include "support/random_tensor.hpp"
 
 using namespace ember;
 using test::GraphBuilder;
+using test::model_of;
 
 namespace {
-
-Model model_of(const GraphBuilder& builder) {
-  return Model(std::make_shared<const graph::Graph>(builder.graph()));
-}
 
 /// A dense layer with a Relu between two others.
 GraphBuilder perceptron() {

@@ -1,11 +1,9 @@
 #include "support/lowering_harness.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <memory>
-#include <thread>
 #include <utility>
 
 #include <fmt/format.h>
@@ -15,6 +13,7 @@
 #include "ops/interpreter.hpp"
 #include "simd/isa.hpp"
 #include "support/random_tensor.hpp"
+#include "support/two_workers.hpp"
 
 namespace ember::test {
 
@@ -45,23 +44,6 @@ class GuardedBuffer {
   static constexpr std::size_t kGuard = 256;
   std::size_t bytes_;
   std::shared_ptr<void> memory_;
-};
-
-/// Two workers that take tasks from a shared counter.
-class TwoWorkers final : public Parallel {
- public:
-  [[nodiscard]] int threads() const noexcept override { return 2; }
-
- protected:
-  void dispatch(std::int64_t tasks, std::int64_t /*work*/, TaskFunction function, void* context) override {
-    std::atomic<std::int64_t> next{0};
-    const auto work = [&](int worker) {
-      for (std::int64_t task = next++; task < tasks; task = next++) function(context, task, worker);
-    };
-    std::thread other(work, 1);
-    work(0);
-    other.join();
-  }
 };
 
 class TestLowerContext final : public ops::LowerContext {

@@ -6,6 +6,7 @@
 
 #include "ops/interpreter.hpp"
 #include "support/graph_builder.hpp"
+#include "support/tensor_of.hpp"
 
 namespace ember::test {
 
@@ -25,18 +26,6 @@ inline std::vector<Tensor> run_op(const std::string& op, int opset, const std::v
   for (const graph::ValueId id : builder.node(op, "out", ids, std::move(attributes), outputs))
     builder.output(id);
   return ops::evaluate_node(builder.graph(), builder.graph().order().front(), values);
-}
-
-/// A tensor from its elements.
-template <class T>
-Tensor tensor_of(const Shape& shape, const std::vector<T>& values) {
-  return Tensor(shape, values);
-}
-
-template <class T>
-std::vector<T> elements_of(const Tensor& tensor) {
-  const auto data = tensor.data<T>();
-  return {data.begin(), data.end()};
 }
 
 }  // namespace ember::test

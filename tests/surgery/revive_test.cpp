@@ -4,7 +4,6 @@
 #include <cmath>
 #include <filesystem>
 #include <functional>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -15,18 +14,16 @@
 
 #include "support/graph_builder.hpp"
 #include "support/memory_samples.hpp"
+#include "support/model_of.hpp"
 #include "support/random_tensor.hpp"
 
 using namespace ember;
 using test::GraphBuilder;
+using test::model_of;
 
 namespace {
 
 constexpr std::array kInits = {ReviveInit::He, ReviveInit::Rai, ReviveInit::Split};
-
-Model model_of(const GraphBuilder& builder) {
-  return Model(std::make_shared<const graph::Graph>(builder.graph()));
-}
 
 Tensor random(const Shape& shape, unsigned seed) { return test::random_tensor(shape, seed); }
 

@@ -3,7 +3,6 @@
 #include <cmath>
 #include <filesystem>
 #include <functional>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -15,16 +14,14 @@
 #include "ops/activation_pattern.hpp"
 #include "ops/interpreter.hpp"
 #include "support/graph_builder.hpp"
+#include "support/model_of.hpp"
 #include "support/random_tensor.hpp"
 
 using namespace ember;
 using test::GraphBuilder;
+using test::model_of;
 
 namespace {
-
-Model model_of(const GraphBuilder& builder) {
-  return Model(std::make_shared<const graph::Graph>(builder.graph()));
-}
 
 /// y = Relu(x), named as an exporter would.
 Model rectifier(int opset, DataType type = DataType::Float32) {

@@ -3,7 +3,6 @@
 #include <cmath>
 #include <filesystem>
 #include <limits>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -12,24 +11,22 @@
 
 #include "support/graph_builder.hpp"
 #include "support/memory_samples.hpp"
+#include "support/model_of.hpp"
+#include "support/tensor_of.hpp"
 #include "surgery/random_input.hpp"
 
 using namespace ember;
 using test::GraphBuilder;
+using test::model_of;
+using test::tensor_of;
 
 namespace {
-
-Model model_of(const GraphBuilder& builder) {
-  return Model(std::make_shared<const graph::Graph>(builder.graph()));
-}
-
-Tensor tensor(const Shape& shape, const std::vector<float>& values) { return Tensor(shape, values); }
 
 /// y = x + offsets, three elements per sample.
 Model shifted(const std::vector<float>& offsets) {
   GraphBuilder b;
   const auto x = b.input("x", DataType::Float32, {-1, 3});
-  b.output(b.op("Add", "y", {x, b.constant("offsets", tensor({3}, offsets))}));
+  b.output(b.op("Add", "y", {x, b.constant("offsets", tensor_of<float>({3}, offsets))}));
   return model_of(b);
 }
 
@@ -90,7 +87,7 @@ TEST_CASE("verify: differences, changed argmaxes and accuracy are what they are"
   const Model before = shifted({0, 0, 0});
   const Model after = shifted({0, 0.5F, 0});
   // The argmax of the second sample moves from 0 to 1; the third has label 2 and keeps it.
-  Labelled samples(tensor({3, 3}, {0, 4, 0, 1, 0.75F, 0, -1, -2, 2}), {1, 0, 2});
+  Labelled samples(tensor_of<float>({3, 3}, {0, 4, 0, 1, 0.75F, 0, -1, -2, 2}), {1, 0, 2});
   const Verification found = verify(before, after, {.calibration = &samples}, kNoTime);
   const DataComparison& on_data = *found.find(ComparedOn::Calibration);
   CHECK(on_data.samples == 3);
@@ -130,7 +127,7 @@ TEST_CASE("verify: differences, changed argmaxes and accuracy are what they are"
 
 TEST_CASE("verify: an output that is no longer finite is infinitely far") {
   const float nan = std::numeric_limits<float>::quiet_NaN();
-  test::MemorySamples samples(tensor({1, 3}, {1, 2, 3}));
+  test::MemorySamples samples(tensor_of<float>({1, 3}, {1, 2, 3}));
   const Model sound = shifted({0, 0, 0});
   const Model broken = shifted({0, nan, 0});
   CHECK(std::isinf(verify(sound, broken, {.calibration = &samples}, kNoTime)
@@ -142,7 +139,7 @@ TEST_CASE("verify: an output that is no longer finite is infinitely far") {
 }
 
 TEST_CASE("verify: random input stays within the data or the domain") {
-  test::MemorySamples data(tensor({2, 3}, {1, 10, 100, 2, 10, 300}));
+  test::MemorySamples data(tensor_of<float>({2, 3}, {1, 10, 100, 2, 10, 300}));
   surgery::RangeOf ranged(data);
   std::vector<float> values(6);
   ranged.read(0, 2, {2, 3}, values.data());
@@ -194,7 +191,7 @@ TEST_CASE("verify: samples stay apart where a batch is folded into another axis"
   const auto flat =
       b.op("Reshape", "y", {x, b.constant("shape", Tensor(Shape{1}, std::vector<std::int64_t>{-1}))});
   b.output(flat);
-  test::MemorySamples samples(tensor({2, 3}, {1, 2, 3, 6, 5, 4}));
+  test::MemorySamples samples(tensor_of<float>({2, 3}, {1, 2, 3, 6, 5, 4}));
   const Verification found = verify(model_of(b), model_of(b), {.calibration = &samples}, kNoTime);
   CHECK(found.find(ComparedOn::Calibration)->samples == 2);
   CHECK(found.find(ComparedOn::Calibration)->outputs.at(0).largest == 6);
@@ -209,7 +206,7 @@ TEST_CASE("verify: networks with another face are refused") {
 }
 
 TEST_CASE("verify: the report as JSON and as text") {
-  Labelled samples(tensor({3, 3}, {0, 4, 0, 1, 0.75F, 0, -1, -2, 2}), {1, 0, 2});
+  Labelled samples(tensor_of<float>({3, 3}, {0, 4, 0, 1, 0.75F, 0, -1, -2, 2}), {1, 0, 2});
   const Verification found =
       verify(shifted({0, 0, 0}), shifted({0, 0.5F, 0}), {.calibration = &samples}, {.seconds = 0.01});
   const auto json = nlohmann::json::parse(to_json(found));

@@ -83,6 +83,7 @@ function sentence(layer, i) {
   if (value(layer, "positions", i) > value(layer, "samples", i)) {
     text += `, at ${percent(activeShare(layer, i))} of positions`;
   }
+  if (gradientShare(layer, i) === 0) text += "; no sample brings it a gradient";  // with gradients
   const cause = layer.causes.get(i);
   return `${text}.${cause ? ` Cause: ${cause.kind}.` : ""}`;
 }

@@ -24,6 +24,7 @@ const map = (() => {
     samples: firedShare,
     positions: activeShare,
     dormancy: (layer, i) => (value(layer, "dormancy", i) ?? 0) / 3,
+    gradient: gradientShare,  // with gradients
   };
 
   function painter() {
@@ -32,9 +33,11 @@ const map = (() => {
     const own = verdicts.map((verdict) => css(colorOf(`--${verdict.key}`)));
     const ramp = Array.from({ length: 65 }, (_, step) => css(mix(low, high, step / 64)));
     const shade = shades[mode.value];
+    const [none, unknown] = [css(colorOf("--silent")), css(colorOf("--page"))];  // with gradients
     return (layer, i) => {
       const verdict = verdictOf(layer, i);
       if (mode.value === "verdict" && verdict < verdicts.length - 1) return own[verdict];
+      if (mode.value === "gradient" && !shade(layer, i)) return shade(layer, i) === null ? unknown : none;  // with gradients
       return ramp[Math.round(64 * Math.min(1, shade(layer, i)))];
     };
   }
@@ -83,6 +86,7 @@ const map = (() => {
       legend.append(element("span", {}, "healthy, firing at 0%", scale, "100% of positions"));
     } else {
       const [from, to] = mode.value === "dormancy" ? ["0", "3 times the mean or more"] : ["0%", "100%"];
+      if (mode.value === "gradient") legend.append(...gradientLegend());  // with gradients
       legend.append(element("span", {}, from, scale, to));
     }
   }

@@ -21,6 +21,7 @@ const table = (() => {
     { key: "preMax", title: "Largest before", number: true, minor: true, show: number },
     { key: "outMean", title: "Mean after", number: true, minor: true, show: number },
     { key: "dormancy", title: "ReDo score", number: true, minor: true, show: number },
+    { key: "gradient", title: "Gradient", number: true, minor: true, get: ({ layer, i }) => gradientShare(layer, i), show: (x) => x === null ? "not known" : percent(x) },  // with gradients
   ];
   for (const column of columns) column.get ??= ({ layer, i }) => value(layer, column.key, i);
 
@@ -81,6 +82,7 @@ const table = (() => {
     add("After it", `${number(of("outMin"))} to ${number(of("outMax"))}`);
     add("Mean after", number(of("outMean")));
     add("ReDo score", number(of("dormancy")));
+    for (const [name, text] of gradientFacts(layer, i)) add(name, text);  // with gradients
     const { meaning, remedy } = verdicts[verdict];
     const cause = layer.causes.get(i);
     const why = cause ? [element("p", {}, element("strong", {}, `Cause: ${cause.kind}. `), `${cause.text}. ${cause.remedy}`)] : [];
