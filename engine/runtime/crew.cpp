@@ -85,10 +85,16 @@ Crew::Crew(ThreadArena& arena)
 void Crew::run(void (*body)(void*), void* context) {
   offered_ = 0;
   if (threads_ > 1 && worthwhile_) {
+    // An arena without a free place hands the run to another thread, and orders what either does before and
+    // after; said here too, race detectors that do not see into it know.
+    handed_.store(true, std::memory_order_release);
     arena_.get().execute([&] {
+      (void)handed_.load(std::memory_order_acquire);
       // Waiting for its helpers at the end, the caller must not get into another session's run.
       tbb::this_task_arena::isolate([&] { run_in_arena(body, context); });
+      handed_.store(false, std::memory_order_release);
     });
+    (void)handed_.load(std::memory_order_acquire);
   } else {
     body(context);
   }

@@ -78,13 +78,14 @@ class Crew final : public Parallel {
   std::atomic<bool> met_{false};                          ///< a helper has come to this run
 
   // The caller's own.
-  alignas(kLine) int caller_ = 0;  ///< its worker number
-  std::atomic<bool> busy_{false};  ///< a loop is under way: one inside it runs on its own thread
-  bool shared_ = false;            ///< this run is in the arena
-  bool invited_ = false;           ///< this run has asked for helpers
-  int alone_ = 0;                  ///< loops of this run that no helper had come for
-  std::int64_t offered_ = 0;       ///< nanoseconds of the loops of this run
-  bool worthwhile_ = true;         ///< whether the last run offered enough
+  alignas(kLine) int caller_ = 0;    ///< its worker number
+  std::atomic<bool> handed_{false};  ///< to the thread that runs in the arena, often this one
+  std::atomic<bool> busy_{false};    ///< a loop is under way: one inside it runs on its own thread
+  bool shared_ = false;              ///< this run is in the arena
+  bool invited_ = false;             ///< this run has asked for helpers
+  int alone_ = 0;                    ///< loops of this run that no helper had come for
+  std::int64_t offered_ = 0;         ///< nanoseconds of the loops of this run
+  bool worthwhile_ = true;           ///< whether the last run offered enough
 };
 
 }  // namespace ember::runtime
