@@ -169,6 +169,7 @@ class Explainer {
                                        one.of.last_axis, one.of.channels);
     one.of.input_never_negative = never_negative(*graph_, producer.input);
     one.first_depends_on_data = !one.of.input_never_negative && graph_->is_input(shapeless(producer.input));
+    if (one.first_depends_on_data) runs_.note_least_input();
     one.rules = std::make_unique<CauseRules>(*graph_, layer(one), one.of);
     one.upstreams = find_upstreams(*graph_, producer, activations_, report_);
     if (one.upstreams && !one.upstreams->layers.empty()) {
@@ -207,7 +208,7 @@ class Explainer {
   [[nodiscard]] std::optional<ChangedValues> change_of(const Case& one, std::size_t i,
                                                        const Candidate& candidate) const {
     if (!told_by_extremes(one.activation, pinned(channel(one, i)))) return std::nullopt;
-    return changed_values(*graph_, one.of.producer, one.of.channels[i], *one.rules, candidate);
+    return changed_values(*graph_, one.of.producer, channel(one, i), *one.rules, candidate);
   }
 
   /// Whether the raised means are likely to be judged without a twin: the same is added at all positions, or
@@ -242,11 +243,15 @@ class Explainer {
     if (one.normalised_channels.empty()) return;
     one.normalised_producer = one.of.producer.before_batch_norm();
     TwinParameters parameters(network_, *one.normalised_producer, one.normalised_channels);
+    std::vector<std::int64_t> positions;
+    for (const std::int64_t c : one.normalised_channels) {
+      positions.push_back(static_cast<std::int64_t>(parameters.position(c)));
+    }
     one.normalised_channels = parameters.channels();
     const ValueId twin = twins.add(*one.normalised_producer, std::move(parameters));
     twins.keep(twin);
-    one.normalised =
-        runs_.watch_output(twins.graph().value(twin).name, {.kind = kernels::ActivationKind::Relu}, false);
+    one.normalised = runs_.watch_output(twins.graph().value(twin).name,
+                                        {.kind = kernels::ActivationKind::Relu}, false, std::move(positions));
     twinned_ = true;
   }
 
@@ -265,7 +270,11 @@ class Explainer {
 
   /// Runs a finished graph, and takes the answers of its twins.
   void run(TwinGraph twins) {
-    runs_.run(Model(std::make_shared<const graph::Graph>(std::move(twins).finish())));
+    std::optional<graph::Graph> network = twins.finish_beside(*runtime::optimized_graph(model_));
+    if (!network) network = std::move(twins).finish();
+    const Model changed(std::make_shared<const graph::Graph>(std::move(*network)));
+    changed.compile_cache()->share_packs(*model_.compile_cache());
+    runs_.run(changed);
     for (const Twin& twin : twins_) {
       for (const std::size_t i : twin.questions) {
         const auto at = std::ranges::lower_bound(twin.channels, twin.of.of.channels[i]);
@@ -294,7 +303,7 @@ class Explainer {
           if (!question.first_alive) first.push_back(i);
         }
         if (question.stale) {
-          question.stale_alive = alive_with(one, i, change_of(one, i, *question.stale));
+          question.stale_alive = alive_when_renewed(one, i);
           if (!question.stale_alive) stale.push_back(i);
         }
         if (question.asks_starved && !question.starved_alive) {
@@ -318,12 +327,28 @@ class Explainer {
     return samples_alive(runs_.ranges(one.plain, c), *change, one.activation, pinned(channel(one, i)));
   }
 
+  /// With the statistics of BatchNormalization recomputed.
+  [[nodiscard]] std::optional<std::int64_t> alive_when_renewed(const Case& one, std::size_t i) const {
+    const Candidate& stale = *one.questions[i].stale;
+    if (one.questions[i].normalisation) return alive_with(one, i, change_of(one, i, stale));
+    const bool stuck = pinned(channel(one, i));
+    const std::int64_t at = normalised_position(one, i);
+    const auto change =
+        changed_normalisation(*graph_, one.of.producer, one.of.channels[i], *one.rules, stale);
+    if (!change || !told_by_extremes(one.activation, stuck) || runs_.seen(one.normalised, at).not_finite > 0)
+      return std::nullopt;
+    return samples_alive(runs_.ranges(one.normalised, at), *change, one.activation, stuck);
+  }
+
+  static std::int64_t normalised_position(const Case& one, std::size_t i) {
+    return std::ranges::lower_bound(one.normalised_channels, one.of.channels[i]) -
+           one.normalised_channels.begin();
+  }
+
   [[nodiscard]] Moments normalised(const Case& one, std::size_t i) const {
-    const std::int64_t c = one.of.channels[i];
     const std::optional<Linear>& normalisation = one.questions[i].normalisation;
-    if (normalisation) return moments_in_front_of(*normalisation, runs_.seen(one.plain, c));
-    const auto at = std::ranges::lower_bound(one.normalised_channels, c);
-    return moments_before(runs_.seen(one.normalised, at - one.normalised_channels.begin()));
+    if (normalisation) return moments_in_front_of(*normalisation, runs_.seen(one.plain, one.of.channels[i]));
+    return moments_before(runs_.seen(one.normalised, normalised_position(one, i)));
   }
 
   /// Through reshapes: where a value comes from when nothing has been computed yet.

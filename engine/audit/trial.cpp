@@ -20,6 +20,21 @@ bool pools(const graph::Graph& graph, const Producer& producer, NodeId behind = 
   return std::any_of(first, producer.nodes.end(), [&](NodeId id) { return graph.node(id).op == "MaxPool"; });
 }
 
+/// Of values that are so many times larger than what varies of them, rounding leaves too little.
+constexpr double kFaint = 1e3;
+
+bool faint(const ChannelStatistics& s) {
+  const double size = std::max(std::abs(s.pre_min), std::abs(s.pre_max));
+  return s.pre_min < s.pre_max && kFaint * std::sqrt(moments_before(s).variance) < size;
+}
+
+/// What turns values made one way into those made the other way.
+ChangedValues between(const Linear& now, const Linear& then) {
+  const double scale = then.scale == now.scale ? 1.0 : then.scale / now.scale;
+  const double offset = then.offset - scale * now.offset;
+  return {scale, offset, offset};
+}
+
 /// The extremes that a sample's changed values surely reach, and those that they may.
 struct Reach {
   float least_sure, least, most_sure, most;
@@ -37,22 +52,31 @@ Reach reach(const Range& range, const ChangedValues& change) {
 }  // namespace
 
 std::optional<ChangedValues> changed_values(const graph::Graph& graph, const Producer& producer,
-                                            std::int64_t channel, const CauseRules& rules,
+                                            const ChannelReport& audited, const CauseRules& rules,
                                             const Candidate& candidate) {
   const Edit edit = candidate.counterfactual.edit;
   if (edit == Edit::RedrawWeights) return std::nullopt;
-  const Linear now = producer.linear_of(graph, channel);
-  Linear then = producer.linear_of(graph, channel, rules.changes(candidate));
+  const Linear now = producer.linear_of(graph, audited.index);
+  Linear then = producer.linear_of(graph, audited.index, rules.changes(candidate));
   if (edit == Edit::NegateWeights) then.scale = -then.scale;
-  const double scale = then.scale == now.scale ? 1.0 : then.scale / now.scale;
-  // Rounding of the values as they are would be blown up.
+  const ChangedValues change = between(now, then);
+  if (!std::isfinite(change.scale) || !std::isfinite(change.low)) return std::nullopt;
+  if (change.scale != 1.0 && (producer.residual || faint(audited.statistics))) return std::nullopt;
+  if (change.scale <= 0.0 && pools(graph, producer)) return std::nullopt;
+  // What does not vary may have lost what made it vary.
   constexpr double kMost = 16.0;
-  if (!(std::abs(scale) <= kMost)) return std::nullopt;
-  if (producer.residual && scale != 1.0) return std::nullopt;
-  if (scale <= 0.0 && pools(graph, producer)) return std::nullopt;
-  const double offset = then.offset - scale * now.offset;
-  if (!std::isfinite(offset)) return std::nullopt;
-  return ChangedValues{scale, offset, offset};
+  const bool varies = audited.statistics.pre_min < audited.statistics.pre_max;
+  if (!varies && std::abs(change.scale) > kMost) return std::nullopt;
+  return change;
+}
+
+std::optional<ChangedValues> changed_normalisation(const graph::Graph& graph, const Producer& producer,
+                                                   std::int64_t channel, const CauseRules& rules,
+                                                   const Candidate& candidate) {
+  if (producer.residual || pools(graph, producer, producer.batch_norm)) return std::nullopt;
+  const ChangedValues change = between(producer.linear_of(graph, channel, {}, producer.batch_norm),
+                                       producer.linear_of(graph, channel, rules.changes(candidate)));
+  return std::isfinite(change.scale) && std::isfinite(change.low) ? std::optional(change) : std::nullopt;
 }
 
 std::optional<Linear> normalisation_of(const graph::Graph& graph, const Producer& producer,
@@ -64,14 +88,9 @@ std::optional<Linear> normalisation_of(const graph::Graph& graph, const Producer
   const double scale = made.scale / read.scale;
   const double offset = made.offset - scale * read.offset;
   if (scale == 0.0 || !std::isfinite(scale) || !std::isfinite(offset)) return std::nullopt;
-  // Beside large values, rounding leaves little of what varies.
-  constexpr double kMost = 1000.0;
   const double deviation = std::sqrt(entry(graph, {producer.batch_norm, 4}, channel));
-  const bool lost = !(std::abs(offset) <= kMost * std::abs(scale) * deviation);
-  const ChannelStatistics& s = audited.statistics;
-  const double size = std::max(std::abs(s.pre_min), std::abs(s.pre_max));
-  const bool faint = s.pre_min < s.pre_max && kMost * std::sqrt(moments_before(s).variance) < size;
-  return lost || faint ? std::nullopt : std::optional(Linear{scale, offset});
+  const bool lost = !(std::abs(offset) <= kFaint * std::abs(scale) * deviation);
+  return lost || faint(audited.statistics) ? std::nullopt : std::optional(Linear{scale, offset});
 }
 
 Moments moments_in_front_of(const Linear& change, const ChannelStatistics& behind) {

@@ -20,10 +20,15 @@ struct ChangedValues {
   double low = 0.0, high = 0.0;
 };
 
-/// The change of a candidate as far as the values that a channel has without it determine those with it.
+/// The change of a candidate as far as the values that a channel has without it, as audited, determine those
+/// with it.
 std::optional<ChangedValues> changed_values(const graph::Graph& graph, const Producer& producer,
-                                            std::int64_t channel, const CauseRules& rules,
+                                            const ChannelReport& audited, const CauseRules& rules,
                                             const Candidate& candidate);
+/// The same, not of the values before the activation, but of what BatchNormalization reads.
+std::optional<ChangedValues> changed_normalisation(const graph::Graph& graph, const Producer& producer,
+                                                   std::int64_t channel, const CauseRules& rules,
+                                                   const Candidate& candidate);
 
 /// What is done to the values that BatchNormalization reads until they are those before the activation, if
 /// the latter, as audited, tell of the former.

@@ -23,9 +23,9 @@ int TrialRuns::watch_activation(const std::string& output, const kernels::Activa
   return static_cast<int>(watched_.size()) - 1;
 }
 
-int TrialRuns::watch_output(const std::string& output, const kernels::Activation& activation,
-                            bool last_axis) {
-  watched_.push_back({output, activation, last_axis, false, {}, nullptr});
+int TrialRuns::watch_output(const std::string& output, const kernels::Activation& activation, bool last_axis,
+                            std::vector<std::int64_t> channels) {
+  watched_.push_back({output, activation, last_axis, false, std::move(channels), nullptr});
   return static_cast<int>(watched_.size()) - 1;
 }
 
@@ -71,13 +71,15 @@ bool TrialRuns::pass(const Model& network) {
   const auto watches = std::span(watched_).subspan(next_);
   std::vector<runtime::ProbePoint> probes;
   for (Watched& each : watches) {
+    // Samples are summed one by one where each leaves its extremes, and all together elsewhere.
+    const bool apart = !each.channels.empty();
+    each.watch = apart ? std::make_unique<ChannelWatch>(each.activation, each.last_axis)
+                       : std::make_unique<ChannelWatch>(each.activation, each.last_axis, samples_.count() + 1,
+                                                        samples_.count());
+    each.watch->keep_ranges(each.channels);
     if (each.before_activation) {
-      each.watch = std::make_unique<ChannelWatch>(each.activation, each.last_axis);
-      each.watch->keep_ranges(each.channels);
       probes.push_back({before.at(each.value), each.watch.get(), each.watch->rule()});
     } else {
-      each.watch = std::make_unique<ChannelWatch>(each.activation, each.last_axis, samples_.count() + 1,
-                                                  samples_.count());
       probes.push_back({each.value, each.watch.get(), std::nullopt});
     }
   }
@@ -94,7 +96,7 @@ bool TrialRuns::pass(const Model& network) {
     feed_.load(samples_,
                std::span(chosen_).subspan(static_cast<std::size_t>(done), static_cast<std::size_t>(n)),
                session);
-    note_input(session);
+    if (notes_least_) note_input(session);
     // The last sample of the data ends the only segment.
     const std::int64_t from = done + n == all ? samples_.count() - n : done;
     for (const Watched& each : watches) each.watch->expect(feed_.batch(), n, from);

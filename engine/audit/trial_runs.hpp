@@ -28,15 +28,17 @@ class TrialRuns {
   /// and the extremes that they have in each sample. Returns the number of the watch.
   int watch_activation(const std::string& output, const kernels::Activation& activation, bool last_axis,
                        std::vector<std::int64_t> channels);
-  /// Watches an output of the next network as if it were the input of an activation.
-  int watch_output(const std::string& output, const kernels::Activation& activation, bool last_axis);
-  /// Whether anything is to be watched in the next network.
-  [[nodiscard]] bool waiting() const { return next_ < watched_.size(); }
+  /// Watches an output of the next network as if it were the input of an activation; all channels where
+  /// `channels` is empty, but without extremes then.
+  int watch_output(const std::string& output, const kernels::Activation& activation, bool last_axis,
+                   std::vector<std::int64_t> channels = {});
 
   /// Runs the samples through a network, for the watches not yet filled.
   void run(const Model& network);
   /// Notes in a run whether these outputs are the same for all samples.
   void compare(std::vector<std::string> outputs) { compared_ = std::move(outputs); }
+  /// Notes the least input of the samples in the next runs.
+  void note_least_input() { notes_least_ = true; }
 
   [[nodiscard]] std::int64_t samples() const { return static_cast<std::int64_t>(chosen_.size()); }
   [[nodiscard]] ChannelStatistics seen(int watched, std::int64_t channel) const;
@@ -70,6 +72,7 @@ class TrialRuns {
   std::vector<std::string> compared_;
   std::map<std::string, std::string> outputs_;
   bool constant_outputs_ = true;
+  bool notes_least_ = false;
   float least_input_ = 0.0F;
 };
 

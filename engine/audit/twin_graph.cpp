@@ -130,7 +130,7 @@ class TwinGraph::Copier {
   ValueId append(Node node) {
     const ValueId output = graph().add_value(node.name);
     node.outputs = {output};
-    graph().add_node(std::move(node));
+    twins_.added_.push_back(graph().add_node(std::move(node)));
     return output;
   }
 
@@ -199,6 +199,40 @@ graph::Graph TwinGraph::finish() && {
   graph_.remove_dead();
   graph_.sort();
   return std::move(graph_);
+}
+
+std::optional<graph::Graph> TwinGraph::finish_beside(const graph::Graph& optimised) const {
+  graph::Graph result = optimised;
+  std::map<ValueId, ValueId> moved;
+  const auto move = [&](ValueId value) {
+    if (value == kNoValue || moved.contains(value)) return true;
+    const graph::Value& original = graph_.value(value);
+    if (original.constant != nullptr) {
+      moved[value] = result.add_constant(original.name, original.constant);
+      return true;
+    }
+    moved[value] = result.find_value(original.name);
+    return result.is_available(moved[value]);
+  };
+  for (const NodeId id : added_) {
+    Node node = graph_.node(id);
+    if (!node.captures.empty() || !std::ranges::all_of(node.inputs, move)) return std::nullopt;
+    for (ValueId& input : node.inputs) input = input == kNoValue ? kNoValue : moved.at(input);
+    for (ValueId& output : node.outputs) {
+      const std::string& name = graph_.value(output).name;
+      const ValueId made = result.add_value(name);
+      if (result.value(made).name != name) return std::nullopt;
+      moved[output] = made;
+      output = made;
+    }
+    result.add_node(std::move(node));
+  }
+  if (!std::ranges::all_of(kept_, move)) return std::nullopt;
+  result.outputs.clear();
+  for (const ValueId kept : kept_) result.outputs.push_back(moved.at(kept));
+  result.remove_dead();
+  result.sort();
+  return result;
 }
 
 }  // namespace ember::auditing

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -70,6 +71,9 @@ class TwinGraph {
   void keep(graph::ValueId value);
   /// The graph with all that leads to the kept values, and no more.
   [[nodiscard]] graph::Graph finish() &&;
+  /// The same with the twins beside the network after further passes, whose constants it shares. nullopt:
+  /// what a twin reads is no longer there.
+  [[nodiscard]] std::optional<graph::Graph> finish_beside(const graph::Graph& optimised) const;
   [[nodiscard]] const graph::Graph& graph() const noexcept { return graph_; }
 
  private:
@@ -78,6 +82,7 @@ class TwinGraph {
   const ShapedNetwork& network_;
   graph::Graph graph_;
   std::vector<graph::ValueId> kept_;
+  std::vector<graph::NodeId> added_;  ///< nodes of twins, in order
 };
 
 }  // namespace ember::auditing
