@@ -20,12 +20,14 @@ bool pools(const graph::Graph& graph, const Producer& producer, NodeId behind = 
   return std::any_of(first, producer.nodes.end(), [&](NodeId id) { return graph.node(id).op == "MaxPool"; });
 }
 
-/// Of values that are so many times larger than what varies of them, rounding leaves too little.
-constexpr double kFaint = 1e3;
+/// Values that are so many times larger than what varies of them: rounding leaves too little of their
+/// extremes, and of their squares.
+constexpr double kFaintExtremes = 1e3;
+constexpr double kFaintSquares = 100.0;
 
-bool faint(const ChannelStatistics& s) {
+bool faint(const ChannelStatistics& s, double times) {
   const double size = std::max(std::abs(s.pre_min), std::abs(s.pre_max));
-  return s.pre_min < s.pre_max && kFaint * std::sqrt(moments_before(s).variance) < size;
+  return s.pre_min < s.pre_max && times * std::sqrt(moments_before(s).variance) < size;
 }
 
 /// What turns values made one way into those made the other way.
@@ -61,7 +63,8 @@ std::optional<ChangedValues> changed_values(const graph::Graph& graph, const Pro
   if (edit == Edit::NegateWeights) then.scale = -then.scale;
   const ChangedValues change = between(now, then);
   if (!std::isfinite(change.scale) || !std::isfinite(change.low)) return std::nullopt;
-  if (change.scale != 1.0 && (producer.residual || faint(audited.statistics))) return std::nullopt;
+  if (change.scale != 1.0 && (producer.residual || faint(audited.statistics, kFaintExtremes)))
+    return std::nullopt;
   if (change.scale <= 0.0 && pools(graph, producer)) return std::nullopt;
   // What does not vary may have lost what made it vary.
   constexpr double kMost = 16.0;
@@ -89,8 +92,9 @@ std::optional<Linear> normalisation_of(const graph::Graph& graph, const Producer
   const double offset = made.offset - scale * read.offset;
   if (scale == 0.0 || !std::isfinite(scale) || !std::isfinite(offset)) return std::nullopt;
   const double deviation = std::sqrt(entry(graph, {producer.batch_norm, 4}, channel));
-  const bool lost = !(std::abs(offset) <= kFaint * std::abs(scale) * deviation);
-  return lost || faint(audited.statistics) ? std::nullopt : std::optional(Linear{scale, offset});
+  const bool lost = !(std::abs(offset) <= kFaintExtremes * std::abs(scale) * deviation);
+  return lost || faint(audited.statistics, kFaintSquares) ? std::nullopt
+                                                          : std::optional(Linear{scale, offset});
 }
 
 Moments moments_in_front_of(const Linear& change, const ChannelStatistics& behind) {
