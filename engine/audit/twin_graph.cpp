@@ -39,6 +39,12 @@ int channel_axis(const graph::Graph& graph, const Producer& producer, int rank) 
   return graph.node(producer.linear).op.starts_with("Conv") ? 1 : rank - 1;
 }
 
+/// Every channel is made of the one input channel of the same number.
+bool depthwise(const graph::Graph& graph, const Producer& producer) {
+  const Tensor* weights = graph.constant(graph.node(producer.linear).inputs[1]);
+  return producer.groups == producer.channels && weights->shape()[1] == 1;
+}
+
 }  // namespace
 
 TwinParameters::TwinParameters(const ShapedNetwork& network, const Producer& producer,
@@ -50,7 +56,8 @@ TwinParameters::TwinParameters(const ShapedNetwork& network, const Producer& pro
       return input != kNoValue && network.shape(input) == nullptr;
     });
   };
-  if (producer.groups != 1 || static_cast<std::int64_t>(channels_.size()) == producer.channels ||
+  if ((producer.groups != 1 && !depthwise(graph, producer)) ||
+      static_cast<std::int64_t>(channels_.size()) == producer.channels ||
       std::ranges::any_of(producer.nodes, unknown_shape)) {
     channels_.resize(static_cast<std::size_t>(producer.channels));
     std::iota(channels_.begin(), channels_.end(), 0);
@@ -114,6 +121,8 @@ class TwinGraph::Copier {
       if (node.inputs[i] == kNoValue) continue;
       node.inputs[i] = graph().constant(node.inputs[i]) != nullptr ? constant(id, i) : computed(id, i);
     }
+    if (id == producer_.linear && producer_.groups != 1 && parameters_.cut_)
+      node.attributes["group"] = static_cast<std::int64_t>(parameters_.channels_.size());
     // Further outputs (the indices of a MaxPool, the mask of a Dropout) have no reader among the copies.
     node.outputs.resize(1);
     const ValueId made = original.outputs[0];
@@ -151,8 +160,10 @@ class TwinGraph::Copier {
     const ValueId original = twins_.network_.graph.node(id).inputs[input];
     const auto found = replaced_.find(original);
     const ValueId value = found != replaced_.end() ? found->second : original;
-    const bool residual = own_.contains(id) && id != producer_.linear && !narrow_.contains(value);
-    return residual && parameters_.cut_ ? selected(value, *twins_.network_.shape(original)) : value;
+    // The residual, or what a depthwise convolution reads.
+    const bool wide =
+        own_.contains(id) && !narrow_.contains(value) && (id != producer_.linear || producer_.groups != 1);
+    return wide && parameters_.cut_ ? selected(value, *twins_.network_.shape(original)) : value;
   }
 
   /// The twin's channels of a value that has all.

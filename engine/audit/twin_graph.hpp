@@ -29,7 +29,8 @@ struct ShapedNetwork {
 /// The constants of a producer, cut down to some of its channels, to be changed and used in a twin.
 class TwinParameters {
  public:
-  /// All channels where the operator cannot do with fewer (grouped convolutions); see channels().
+  /// All channels where the operator cannot do with fewer (convolutions of several channels per group); see
+  /// channels().
   TwinParameters(const ShapedNetwork& network, const Producer& producer, std::vector<std::int64_t> channels);
 
   [[nodiscard]] const std::vector<std::int64_t>& channels() const noexcept { return channels_; }
