@@ -31,16 +31,6 @@ double norm(const std::vector<float>& row) {
 
 bool is_mate(const ChannelReport& channel) { return !never_fired(channel) && !pinned(channel); }
 
-struct Moments {
-  double mean = 0, variance = 0;
-};
-
-Moments before(const ChannelStatistics& s) {
-  const auto n = static_cast<double>(std::max<std::int64_t>(1, s.positions - s.not_finite));
-  const double mean = s.pre_sum / n;
-  return {mean, std::max(0.0, s.pre_sum_squares / n - mean * mean)};
-}
-
 /// A normal row of a given norm whose sum is not negative, for inputs mostly are not either. The same for the
 /// same channel, everywhere.
 std::vector<float> draw(std::size_t count, double size, std::int64_t channel) {
@@ -66,6 +56,12 @@ std::vector<float> draw(std::size_t count, double size, std::int64_t channel) {
 
 bool asks_why(const ChannelReport& channel) {
   return never_fired(channel) || channel.verdict == Verdict::Rare || pinned(channel);
+}
+
+Moments moments_before(const ChannelStatistics& s) {
+  const auto n = static_cast<double>(std::max<std::int64_t>(1, s.positions - s.not_finite));
+  const double mean = s.pre_sum / n;
+  return {mean, std::max(0.0, s.pre_sum_squares / n - mean * mean)};
 }
 
 bool pinned(const ChannelReport& channel) {
@@ -162,7 +158,7 @@ std::optional<Candidate> CauseRules::biased(const ChannelReport& channel) const 
   // What only the most extreme sample would feel shows nothing.
   if (!reaches(better) || (!pinned(channel) && most + better < low + 0.25 * (most - low))) better = 0.0;
   if (std::abs(old) <= std::abs(better)) return std::nullopt;
-  const Moments moments = before(channel.statistics);
+  const Moments moments = moments_before(channel.statistics);
   // Where w·x alone would fire it in the rarest of cases only, the bias is not what keeps it silent.
   constexpr double kReach = 2.5;  // deviations
   if (!pinned(channel) && moments.mean - old + kReach * std::sqrt(moments.variance) < low)
@@ -206,10 +202,8 @@ Candidate CauseRules::first(const ChannelReport& channel) const {
   return negated;
 }
 
-std::optional<Candidate> CauseRules::stale(const ChannelReport& channel,
-                                           const ChannelStatistics& seen) const {
+std::optional<Candidate> CauseRules::stale(const ChannelReport& channel, const Moments& data) const {
   if (of_.producer.batch_norm == kNoNode) return std::nullopt;
-  const Moments data = before(seen);
   const double mean = entry(graph_, normalisation(3), channel.index);
   const double spread = deviation(channel.index);
   if (data.variance <= 0.0) return std::nullopt;
@@ -228,29 +222,39 @@ std::optional<Candidate> CauseRules::stale(const ChannelReport& channel,
   return candidate;
 }
 
-void CauseRules::apply(const Candidate& candidate, std::int64_t channel, TwinParameters& parameters) const {
+std::vector<Producer::Change> CauseRules::changes(const Candidate& candidate) const {
   const Producer& producer = of_.producer;
   const Counterfactual& change = candidate.counterfactual;
+  const auto to = [](const Producer::Parameter& parameter, double value) {
+    return Producer::Change{parameter, static_cast<float>(value)};
+  };
   switch (change.edit) {
-    case Edit::RedrawWeights:
-      parameters.set_row(channel, candidate.row);
-      for (const Producer::Parameter& added : producer.added) parameters.set(added, channel, 0.0);
+    case Edit::RedrawWeights: {
+      std::vector<Producer::Change> all;
+      for (const Producer::Parameter& added : producer.added) all.push_back(to(added, 0.0));
       if (producer.batch_norm != kNoNode) {
-        parameters.set(normalisation(1), channel, gamma_ > 0.0 ? gamma_ : 1.0);
-        parameters.set(normalisation(2), channel, 0.0);
-        parameters.set(normalisation(3), channel, 0.0);
-        parameters.set(normalisation(4), channel, variance_);
+        all.push_back(to(normalisation(1), gamma_ > 0.0 ? gamma_ : 1.0));
+        all.push_back(to(normalisation(2), 0.0));
+        all.push_back(to(normalisation(3), 0.0));
+        all.push_back(to(normalisation(4), variance_));
       }
-      break;
-    case Edit::NegateWeights: parameters.set_row(channel, candidate.row); break;
-    case Edit::BatchNormScale: parameters.set(normalisation(1), channel, change.to); break;
+      return all;
+    }
+    case Edit::BatchNormScale: return {to(normalisation(1), change.to)};
     case Edit::BatchNormStatistics:
-      parameters.set(normalisation(3), channel, change.to);
-      parameters.set(normalisation(4), channel, change.variance_to);
-      break;
-    case Edit::Bias: parameters.set(producer.shift, channel, change.to); break;
-    case Edit::None:
-    case Edit::UpstreamMeans: break;
+      return {to(normalisation(3), change.to), to(normalisation(4), change.variance_to)};
+    case Edit::Bias: return {to(producer.shift, change.to)};
+    case Edit::NegateWeights:
+    case Edit::UpstreamMeans:
+    case Edit::None: break;
+  }
+  return {};
+}
+
+void CauseRules::apply(const Candidate& candidate, std::int64_t channel, TwinParameters& parameters) const {
+  if (!candidate.row.empty()) parameters.set_row(channel, candidate.row);
+  for (const Producer::Change& change : changes(candidate)) {
+    parameters.set(change.parameter, channel, change.value);
   }
 }
 

@@ -30,6 +30,12 @@ bool pinned(const ChannelReport& channel);
 /// In how many samples the channel was neither off nor stuck.
 std::int64_t samples_alive(const ChannelStatistics& statistics, bool pinned);
 
+struct Moments {
+  double mean = 0, variance = 0;
+};
+/// Of the values before the activation.
+Moments moments_before(const ChannelStatistics& statistics);
+
 /// What explains a channel as far as its own numbers show, with the change that would show it.
 struct Candidate {
   Cause cause = Cause::None;
@@ -47,7 +53,9 @@ class CauseRules {
   [[nodiscard]] Candidate first(const ChannelReport& channel) const;
   /// Statistics of BatchNormalization that are not those of the data, with what its input really does.
   [[nodiscard]] std::optional<Candidate> stale(const ChannelReport& channel,
-                                               const ChannelStatistics& normalised_input) const;
+                                               const Moments& normalised_input) const;
+  /// Which entries of parameters it changes, besides weights.
+  [[nodiscard]] std::vector<Producer::Change> changes(const Candidate& candidate) const;
   /// Makes the change in a twin.
   void apply(const Candidate& candidate, std::int64_t channel, TwinParameters& parameters) const;
 

@@ -84,6 +84,10 @@ void ChannelWatch::grow(std::int64_t channels) {
   totals_.channels.resize(static_cast<std::size_t>(channels));
 }
 
+void ChannelWatch::keep_ranges(std::span<const std::int64_t> channels) {
+  for (const std::int64_t channel : channels) ranges_[channel];
+}
+
 void ChannelWatch::restore(LayerTotals totals) {
   totals_ = std::move(totals);
   grow(static_cast<std::int64_t>(totals_.channels.size()));
@@ -110,8 +114,18 @@ void ChannelWatch::close(std::int64_t block) {
   StatisticsBlock& open = blocks_[static_cast<std::size_t>(block)];
   if (kernels::is_ramp(activation_)) derive_output(open, activation_);
   const std::int64_t first = block * kPerBlock;
-  for (std::int64_t c = first; c < std::min(first + kPerBlock, channels_); ++c) {
+  const std::int64_t end = std::min(first + kPerBlock, channels_);
+  const auto add = [&](std::int64_t c) {
     totals_.channels[static_cast<std::size_t>(c)].add(open, static_cast<std::size_t>(c - first));
+  };
+  if (ranges_.empty()) {
+    for (std::int64_t c = first; c < end; ++c) add(c);
+  } else {
+    // Blocks are closed side by side, but each channel's list is one block's only.
+    for (auto kept = ranges_.lower_bound(first); kept != ranges_.end() && kept->first < end; ++kept) {
+      add(kept->first);
+      kept->second.push_back({open.pre_min[kept->first - first], open.pre_max[kept->first - first]});
+    }
   }
   open = empty_block();
   std::vector<Firing>& firings = firings_[static_cast<std::size_t>(block)];

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
 #include <vector>
@@ -13,6 +14,11 @@
 #include "runtime/probe.hpp"
 
 namespace ember::auditing {
+
+/// The smallest and the largest of some values; of none that is finite, the smallest is above the largest.
+struct Range {
+  float low, high;
+};
 
 /// Gathers the statistics of one activation from the values before it.
 class ChannelWatch final : public runtime::Probe {
@@ -31,6 +37,10 @@ class ChannelWatch final : public runtime::Probe {
   /// Counts fired positions and nothing else, where a step can gather that alone; where none can, more is
   /// gathered than was asked for.
   void count_only() { counts_only_ = true; }
+
+  /// Also keeps the extremes of these channels before the activation, segment by segment, and sums up no
+  /// others.
+  void keep_ranges(std::span<const std::int64_t> channels);
 
   /// Continues from what an earlier watch has counted.
   void restore(LayerTotals totals);
@@ -57,6 +67,8 @@ class ChannelWatch final : public runtime::Probe {
   [[nodiscard]] int channel_axis() const noexcept { return axis_; }
   /// How many channels have been seen.
   [[nodiscard]] std::int64_t channels() const noexcept { return channels_; }
+  /// By segment, of a channel given to keep_ranges().
+  [[nodiscard]] std::span<const Range> ranges(std::int64_t channel) const { return ranges_.at(channel); }
   /// Of whole segments; what belongs to a segment not yet ended is left out.
   [[nodiscard]] const LayerTotals& totals() const noexcept { return totals_; }
 
@@ -111,6 +123,7 @@ class ChannelWatch final : public runtime::Probe {
   std::vector<char> fired_;                   ///< by channel: has fired, the segment begun included
   std::span<const std::int64_t> groups_;
   LayerTotals totals_;
+  std::map<std::int64_t, std::vector<Range>> ranges_;  ///< empty: none are kept
   std::vector<float> plain_;  ///< a blocked value whose channels are not on axis 1, unblocked
 };
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <map>
 #include <memory>
 #include <set>
@@ -15,10 +14,11 @@
 
 #include "audit/cause_rules.hpp"
 #include "audit/channel_axis.hpp"
-#include "audit/channel_watch.hpp"
-#include "audit/feed.hpp"
 #include "audit/findings.hpp"
 #include "audit/producer.hpp"
+#include "audit/raise_effect.hpp"
+#include "audit/trial.hpp"
+#include "audit/trial_runs.hpp"
 #include "audit/twin_graph.hpp"
 #include "audit/upstream.hpp"
 #include "ops/activation_pattern.hpp"
@@ -36,19 +36,6 @@ using graph::ValueId;
 /// A counterfactual shows its cause when this share of the samples feels it.
 constexpr double kShown = 0.01;
 
-/// A value to be watched, and what was seen of its channels.
-struct Watched {
-  std::string value;
-  kernels::Activation activation;
-  bool last_axis = false;
-  std::unique_ptr<ChannelWatch> watch;
-
-  [[nodiscard]] std::int64_t channels() const { return watch->channels(); }
-  [[nodiscard]] ChannelStatistics statistics(std::size_t channel) const {
-    return watch->totals().statistics(static_cast<std::int64_t>(channel));
-  }
-};
-
 /// Slopes are by channel, which a twin has others of; what fires does not depend on them.
 kernels::Activation without_slopes(kernels::Activation activation) {
   if (activation.kind != kernels::ActivationKind::PRelu) return activation;
@@ -58,15 +45,13 @@ kernels::Activation without_slopes(kernels::Activation activation) {
 class Explainer {
  public:
   Explainer(const Model& model, Samples& samples, AuditReport& report, const ExplainOptions& options)
-      : samples_(samples),
+      : model_(model),
         report_(report),
-        options_(options),
         graph_(runtime::optimized_graph(model, {.disabled_passes = {"batchnorm_folding"}})),
-        feed_(model, 0, samples.count()) {
-    feed_.set_batch(feed_.open_batch() ? std::min<std::int64_t>(feed_.batch(), 16) : feed_.batch());
-    facts_ = plan::specialize(*graph_, plan::resolve_input_shapes(*graph_, {{feed_.input(), feed_.shape()}}))
-                 .facts;
-  }
+        runs_(model, samples, report.samples, options),
+        facts_(plan::specialize(*graph_, plan::resolve_input_shapes(
+                                             *graph_, {{runs_.feed().input(), runs_.feed().shape()}}))
+                   .facts) {}
 
   void run() {
     gather_cases();
@@ -77,21 +62,36 @@ class Explainer {
   }
 
  private:
-  /// What is asked about one channel, besides what its own numbers show.
+  /// What is asked about one channel, and in how many samples each change makes it live.
   struct Question {
     Candidate first;
     std::optional<Candidate> stale;
-    std::size_t starved_at = 0;  ///< positions in the twins' channels
-    std::size_t first_at = 0, stale_at = 0;
+    std::optional<std::int64_t> first_alive, stale_alive, starved_alive;  ///< empty: to be found with a twin
+    bool asks_stale = false, asks_starved = false;
+    std::optional<Linear> normalisation;  ///< see normalisation_of()
   };
+  using Answer = std::optional<std::int64_t> Question::*;
   struct Case {
     LayerCase of;
     std::unique_ptr<CauseRules> rules;
+    kernels::Activation activation;
+    bool first_depends_on_data = false;
     std::optional<Upstreams> upstreams;
-    std::vector<Question> questions;  ///< one per channel to explain
-    std::vector<std::int64_t> starved_channels, first_channels, stale_channels;  ///< of the twins
-    // Indices into watched_, -1: none.
-    int plain = -1, normalised_input = -1, starved = -1, first = -1, stale = -1;
+    std::vector<TwinGraph::Addition> additions;
+    std::optional<std::vector<Raise>> raises;  ///< what the additions add before the activation
+    std::vector<Question> questions;           ///< one per channel to explain
+    int plain = -1;                            ///< the watch of the layer as it is
+    int normalised = -1;  ///< of what BatchNormalization reads, where it cannot be told from the above
+    std::optional<Producer> normalised_producer;
+    std::vector<std::int64_t> normalised_channels;
+  };
+  /// A twin that answers some questions of a case.
+  struct Twin {
+    Case& of;
+    Answer answer;
+    std::vector<std::size_t> questions;
+    std::vector<std::int64_t> channels;  ///< of the twin
+    int watched;
   };
 
   const LayerReport& layer(const Case& one) const { return report_.layers()[one.of.layer]; }
@@ -139,87 +139,216 @@ class Explainer {
     cases_.push_back(std::move(one));
   }
 
-  int watch(const graph::Graph& graph, ValueId value, const kernels::Activation& activation, bool last_axis) {
-    watched_.push_back({graph.value(value).name, activation, last_axis, nullptr});
-    return static_cast<int>(watched_.size()) - 1;
+  [[nodiscard]] const ChannelReport& channel(const Case& one, std::size_t i) const {
+    return layer(one).channels[static_cast<std::size_t>(one.of.channels[i])];
   }
 
-  /// First pass: what the layers do as they are, and with the dead channels before them alive.
+  static bool shown_by_itself(const Candidate& candidate) {
+    return candidate.cause == Cause::Decayed || candidate.cause == Cause::BatchNormCollapsed;
+  }
+
+  /// First run: what the layers do as they are, and the changes that are known to need a twin.
   void look() {
-    const ShapedNetwork network{*graph_, facts_};
-    TwinGraph twins(network);
-    for (const ValueId output : graph_->outputs) twins.keep(output);
-    const auto keep_watched = [&](ValueId value, const kernels::Activation& activation, bool last_axis) {
-      twins.keep(value);
-      return watch(twins.graph(), value, activation, last_axis);
-    };
-    for (Case& one : cases_) {
-      const kernels::Activation activation = without_slopes(one.of.pattern.function);
-      one.plain = keep_watched(one.of.pattern.input, activation, one.of.last_axis);
-      const Producer& producer = one.of.producer;
-      if (producer.batch_norm != kNoNode) {
-        one.normalised_input = keep_watched(graph_->node(producer.batch_norm).inputs[0],
-                                            {.kind = kernels::ActivationKind::Relu}, false);
-      }
-      one.upstreams = find_upstreams(*graph_, producer, activations_, report_);
-      if (!one.upstreams || one.upstreams->layers.empty()) continue;
-      std::vector<TwinGraph::Addition> additions = raised(*one.upstreams, network, report_);
-      if (additions.empty()) continue;
-      TwinParameters parameters(network, producer, one.of.channels);
-      one.starved_channels = parameters.channels();
-      const ValueId twin =
-          twins.add(producer, std::move(parameters), one.upstreams->between, std::move(additions));
-      one.starved = keep_watched(twin, activation, one.of.last_axis);
+    TwinGraph twins(network_);
+    for (Case& one : cases_) prepare(one, twins);
+    std::vector<std::string> outputs;
+    for (const ValueId output : graph_->outputs) {
+      twins.keep(output);
+      outputs.push_back(graph_->value(output).name);
     }
-    run_twins(std::move(twins), true);
+    runs_.compare(std::move(outputs));
+    if (twins_.empty() && !twinned_) runs_.run(model_);
+    else run(std::move(twins));
+    runs_.compare({});
   }
 
-  /// Second pass: every channel with its own change.
+  void prepare(Case& one, TwinGraph& twins) {
+    const Producer& producer = one.of.producer;
+    one.activation = without_slopes(one.of.pattern.function);
+    one.plain = runs_.watch_activation(graph_->value(one.of.pattern.output).name, one.activation,
+                                       one.of.last_axis, one.of.channels);
+    one.of.input_never_negative = never_negative(*graph_, producer.input);
+    one.first_depends_on_data = !one.of.input_never_negative && graph_->is_input(shapeless(producer.input));
+    if (one.first_depends_on_data) runs_.note_least_input();
+    one.rules = std::make_unique<CauseRules>(*graph_, layer(one), one.of);
+    one.upstreams = find_upstreams(*graph_, producer, activations_, report_);
+    if (one.upstreams && !one.upstreams->layers.empty()) {
+      one.additions = raised(*one.upstreams, network_, report_);
+    }
+    if (!one.additions.empty()) {
+      std::vector<graph::NodeId> nodes = one.upstreams->between;
+      nodes.insert(nodes.end(), producer.nodes.begin(), producer.nodes.end());
+      one.raises = effect_of(network_, nodes, one.additions, one.of.pattern.input);
+    }
+    std::vector<std::size_t> first;
+    std::vector<std::size_t> starved;
+    for (std::size_t i = 0; i < one.of.channels.size(); ++i) {
+      Question& question = one.questions.emplace_back();
+      question.first = one.rules->first(channel(one, i));
+      const bool by_itself = shown_by_itself(question.first);
+      if (question.first.cause != Cause::None && (by_itself || !one.first_depends_on_data) &&
+          !change_of(one, i, question.first)) {
+        first.push_back(i);
+      }
+      if (by_itself) continue;
+      question.asks_stale = producer.batch_norm != kNoNode;
+      if (question.asks_stale) {
+        question.normalisation = normalisation_of(*graph_, producer, channel(one, i));
+        if (!question.normalisation) one.normalised_channels.push_back(one.of.channels[i]);
+      }
+      question.asks_starved = !one.additions.empty();
+      if (question.asks_starved && !raise_tells(one, i)) starved.push_back(i);
+    }
+    add_changed(twins, one, std::move(first), &Question::first_alive);
+    add_starved(twins, one, std::move(starved));
+    add_normalised(twins, one);
+  }
+
+  /// What a candidate does to a channel's values, where its extremes are enough to tell what comes of it.
+  [[nodiscard]] std::optional<ChangedValues> change_of(const Case& one, std::size_t i,
+                                                       const Candidate& candidate) const {
+    if (!told_by_extremes(one.activation, pinned(channel(one, i)))) return std::nullopt;
+    return changed_values(*graph_, one.of.producer, channel(one, i), *one.rules, candidate);
+  }
+
+  /// Whether the raised means are likely to be judged without a twin: the same is added at all positions, or
+  /// differs at borders only for channels that mostly have an input of their own, which is dead.
+  [[nodiscard]] bool raise_tells(const Case& one, std::size_t i) const {
+    if (!one.raises || !told_by_extremes(one.activation, pinned(channel(one, i)))) return false;
+    return (*one.raises)[static_cast<std::size_t>(one.of.channels[i])].even() || one.of.producer.groups > 1;
+  }
+
+  void add_changed(TwinGraph& twins, Case& one, std::vector<std::size_t> questions, Answer answer) {
+    if (questions.empty()) return;
+    TwinParameters parameters(network_, one.of.producer, channels_of(one, questions));
+    for (const std::size_t i : questions) {
+      const Question& question = one.questions[i];
+      const Candidate& candidate = answer == &Question::stale_alive ? *question.stale : question.first;
+      one.rules->apply(candidate, one.of.channels[i], parameters);
+    }
+    std::vector<std::int64_t> channels = parameters.channels();
+    await(twins, one, std::move(questions), answer, std::move(channels),
+          twins.add(one.of.producer, std::move(parameters)));
+  }
+
+  void add_starved(TwinGraph& twins, Case& one, std::vector<std::size_t> questions) {
+    if (questions.empty()) return;
+    TwinParameters parameters(network_, one.of.producer, channels_of(one, questions));
+    std::vector<std::int64_t> channels = parameters.channels();
+    await(twins, one, std::move(questions), &Question::starved_alive, std::move(channels),
+          twins.add(one.of.producer, std::move(parameters), one.upstreams->between, one.additions));
+  }
+
+  void add_normalised(TwinGraph& twins, Case& one) {
+    if (one.normalised_channels.empty()) return;
+    one.normalised_producer = one.of.producer.before_batch_norm();
+    TwinParameters parameters(network_, *one.normalised_producer, one.normalised_channels);
+    std::vector<std::int64_t> positions;
+    for (const std::int64_t c : one.normalised_channels) {
+      positions.push_back(static_cast<std::int64_t>(parameters.position(c)));
+    }
+    one.normalised_channels = parameters.channels();
+    const ValueId twin = twins.add(*one.normalised_producer, std::move(parameters));
+    twins.keep(twin);
+    one.normalised = runs_.watch_output(twins.graph().value(twin).name,
+                                        {.kind = kernels::ActivationKind::Relu}, false, std::move(positions));
+    twinned_ = true;
+  }
+
+  void await(TwinGraph& twins, Case& one, std::vector<std::size_t> questions, Answer answer,
+             std::vector<std::int64_t> channels, ValueId twin) {
+    twins.keep(twin);
+    const int watched = runs_.watch_output(twins.graph().value(twin).name, one.activation, one.of.last_axis);
+    twins_.push_back({one, answer, std::move(questions), std::move(channels), watched});
+  }
+
+  static std::vector<std::int64_t> channels_of(const Case& one, const std::vector<std::size_t>& questions) {
+    std::vector<std::int64_t> channels;
+    for (const std::size_t i : questions) channels.push_back(one.of.channels[i]);
+    return channels;
+  }
+
+  /// Runs a finished graph, and takes the answers of its twins.
+  void run(TwinGraph twins) {
+    std::optional<graph::Graph> network = twins.finish_beside(*runtime::optimized_graph(model_));
+    if (!network) network = std::move(twins).finish();
+    const Model changed(std::make_shared<const graph::Graph>(std::move(*network)));
+    changed.compile_cache()->share_packs(*model_.compile_cache());
+    runs_.run(changed);
+    for (const Twin& twin : twins_) {
+      for (const std::size_t i : twin.questions) {
+        const auto at = std::ranges::lower_bound(twin.channels, twin.of.of.channels[i]);
+        twin.of.questions[i].*twin.answer =
+            samples_alive(runs_.seen(twin.watched, at - twin.channels.begin()), pinned(channel(twin.of, i)));
+      }
+    }
+    twins_.clear();
+  }
+
+  /// What follows from the first run; a second one for what does not.
   void change() {
-    const ShapedNetwork network{*graph_, facts_};
-    TwinGraph twins(network);
-    const std::size_t before = watched_.size();
+    TwinGraph twins(network_);
     for (Case& one : cases_) {
       one.of.input_never_negative =
-          never_negative(*graph_, one.of.producer.input) ||
-          (graph_->is_input(shapeless(one.of.producer.input)) && least_input_ >= 0.0F);
-      one.rules = std::make_unique<CauseRules>(*graph_, layer(one), one.of);
-      std::vector<std::int64_t> changed;
-      std::vector<std::int64_t> stale;
-      for (const std::int64_t c : one.of.channels) {
-        const ChannelReport& channel = layer(one).channels[static_cast<std::size_t>(c)];
-        Question question{.first = one.rules->first(channel)};
-        const bool by_itself =
-            question.first.cause == Cause::Decayed || question.first.cause == Cause::BatchNormCollapsed;
-        if (!by_itself && one.normalised_input >= 0) {
-          question.stale = one.rules->stale(channel, seen(one.normalised_input, c));
+          one.of.input_never_negative || (one.first_depends_on_data && runs_.least_input() >= 0.0F);
+      std::vector<std::size_t> first;
+      std::vector<std::size_t> stale;
+      std::vector<std::size_t> starved;
+      for (std::size_t i = 0; i < one.of.channels.size(); ++i) {
+        Question& question = one.questions[i];
+        if (one.first_depends_on_data) question.first = one.rules->first(channel(one, i));
+        if (question.asks_stale) question.stale = one.rules->stale(channel(one, i), normalised(one, i));
+        if (question.first.cause != Cause::None && !question.first_alive) {
+          question.first_alive = alive_with(one, i, change_of(one, i, question.first));
+          if (!question.first_alive) first.push_back(i);
         }
-        if (question.first.cause != Cause::None) changed.push_back(c);
-        if (question.stale) stale.push_back(c);
-        one.questions.push_back(std::move(question));
+        if (question.stale) {
+          question.stale_alive = alive_when_renewed(one, i);
+          if (!question.stale_alive) stale.push_back(i);
+        }
+        if (question.asks_starved && !question.starved_alive) {
+          const Raise& raise = (*one.raises)[static_cast<std::size_t>(one.of.channels[i])];
+          question.starved_alive = alive_with(one, i, ChangedValues{1.0, raise.low, raise.high});
+          if (!question.starved_alive) starved.push_back(i);
+        }
       }
-      one.first = add_changed(twins, network, one, changed, one.first_channels,
-                              [](const Question& question) { return &question.first; });
-      one.stale = add_changed(twins, network, one, stale, one.stale_channels,
-                              [](const Question& question) { return &*question.stale; });
+      add_changed(twins, one, std::move(first), &Question::first_alive);
+      add_changed(twins, one, std::move(stale), &Question::stale_alive);
+      add_starved(twins, one, std::move(starved));
     }
-    if (watched_.size() > before) run_twins(std::move(twins), false, before);
+    if (!twins_.empty()) run(std::move(twins));
   }
 
-  template <class Choose>
-  int add_changed(TwinGraph& twins, const ShapedNetwork& network, const Case& one,
-                  const std::vector<std::int64_t>& channels, std::vector<std::int64_t>& twin_channels,
-                  Choose&& choose) {
-    if (channels.empty()) return -1;
-    TwinParameters parameters(network, one.of.producer, channels);
-    for (std::size_t i = 0; i < one.of.channels.size(); ++i) {
-      const std::int64_t c = one.of.channels[i];
-      if (std::ranges::binary_search(channels, c)) one.rules->apply(*choose(one.questions[i]), c, parameters);
-    }
-    twin_channels = parameters.channels();
-    const ValueId twin = twins.add(one.of.producer, std::move(parameters));
-    twins.keep(twin);
-    return watch(twins.graph(), twin, without_slopes(one.of.pattern.function), one.of.last_axis);
+  [[nodiscard]] std::optional<std::int64_t> alive_with(const Case& one, std::size_t i,
+                                                       const std::optional<ChangedValues>& change) const {
+    const std::int64_t c = one.of.channels[i];
+    // Infinities are in no range.
+    if (!change || runs_.seen(one.plain, c).not_finite > 0) return std::nullopt;
+    return samples_alive(runs_.ranges(one.plain, c), *change, one.activation, pinned(channel(one, i)));
+  }
+
+  /// With the statistics of BatchNormalization recomputed.
+  [[nodiscard]] std::optional<std::int64_t> alive_when_renewed(const Case& one, std::size_t i) const {
+    const Candidate& stale = *one.questions[i].stale;
+    if (one.questions[i].normalisation) return alive_with(one, i, change_of(one, i, stale));
+    const bool stuck = pinned(channel(one, i));
+    const std::int64_t at = normalised_position(one, i);
+    const auto change =
+        changed_normalisation(*graph_, one.of.producer, one.of.channels[i], *one.rules, stale);
+    if (!change || !told_by_extremes(one.activation, stuck) || runs_.seen(one.normalised, at).not_finite > 0)
+      return std::nullopt;
+    return samples_alive(runs_.ranges(one.normalised, at), *change, one.activation, stuck);
+  }
+
+  static std::int64_t normalised_position(const Case& one, std::size_t i) {
+    return std::ranges::lower_bound(one.normalised_channels, one.of.channels[i]) -
+           one.normalised_channels.begin();
+  }
+
+  [[nodiscard]] Moments normalised(const Case& one, std::size_t i) const {
+    const std::optional<Linear>& normalisation = one.questions[i].normalisation;
+    if (normalisation) return moments_in_front_of(*normalisation, runs_.seen(one.plain, one.of.channels[i]));
+    return moments_before(runs_.seen(one.normalised, normalised_position(one, i)));
   }
 
   /// Through reshapes: where a value comes from when nothing has been computed yet.
@@ -233,100 +362,6 @@ class Explainer {
     return value;
   }
 
-  [[nodiscard]] ChannelStatistics seen(int watched, std::int64_t channel) const {
-    return watched_[static_cast<std::size_t>(watched)].statistics(static_cast<std::size_t>(channel));
-  }
-
-  /// How many samples are affordable, spread evenly over those of the report.
-  void choose_samples(double flops_per_sample) {
-    constexpr double kAffordable = 1e11;
-    constexpr std::int64_t kLeast = 16;
-    constexpr std::int64_t kMost = 256;
-    std::int64_t count = options_.samples;
-    if (count <= 0) {
-      const double affordable = kAffordable / std::max(1.0, flops_per_sample);
-      count = affordable >= static_cast<double>(kMost)
-                  ? kMost
-                  : std::max(kLeast, static_cast<std::int64_t>(affordable));
-    }
-    const std::int64_t total = std::max<std::int64_t>(1, std::min(report_.samples, samples_.count()));
-    count = std::min(count, total);
-    for (std::int64_t i = 0; i < count; ++i) {
-      // i * total / count without overflow
-      chosen_.push_back(i * (total / count) + i * (total % count) / count);
-    }
-  }
-
-  /// Runs the chosen samples through a finished graph and fills the watches from `first` on.
-  void run_twins(TwinGraph twins, bool with_outputs, std::size_t first = 0) {
-    const Model changed(std::make_shared<const graph::Graph>(std::move(twins).finish()));
-    while (!pass(changed, with_outputs, first)) feed_.set_batch(1);
-  }
-
-  /// False: values mix the batch with another axis, and samples have to come one by one.
-  bool pass(const Model& changed, bool with_outputs, std::size_t first) {
-    std::vector<runtime::ProbePoint> probes;
-    for (std::size_t i = first; i < watched_.size(); ++i) {
-      Watched& each = watched_[i];
-      each.watch = std::make_unique<ChannelWatch>(each.activation, each.last_axis, samples_.count() + 1,
-                                                  samples_.count());
-      probes.push_back({each.value, each.watch.get(), std::nullopt});
-    }
-    SessionOptions options;
-    options.threads = options_.threads;
-    options.input_shapes = {{feed_.input(), feed_.shape()}};
-    for (const std::string& name : pass_names()) options.disabled_passes.insert(name);
-    Session session = runtime::make_session(changed, std::move(options), std::move(probes));
-    if (chosen_.empty()) choose_samples(session.flops() / static_cast<double>(feed_.batch()));
-    if (with_outputs) {
-      outputs_.clear();
-      constant_outputs_ = true;
-    }
-    const auto all = static_cast<std::int64_t>(chosen_.size());
-    for (std::int64_t done = 0; done < all;) {
-      const std::int64_t n = std::min(feed_.batch(), all - done);
-      feed_.load(samples_,
-                 std::span(chosen_).subspan(static_cast<std::size_t>(done), static_cast<std::size_t>(n)),
-                 session);
-      note_input(session);
-      // The last sample of the data ends the only segment.
-      const std::int64_t from = done + n == all ? samples_.count() - n : done;
-      for (std::size_t i = first; i < watched_.size(); ++i) watched_[i].watch->expect(feed_.batch(), n, from);
-      session.run();
-      if (with_outputs) compare_outputs(session);
-      done += n;
-      const bool mixed =
-          std::ranges::any_of(watched_.begin() + static_cast<std::ptrdiff_t>(first), watched_.end(),
-                              [](const Watched& each) { return each.watch->batch_missing(); });
-      if (mixed && feed_.open_batch() && feed_.batch() > 1) return false;
-    }
-    return true;
-  }
-
-  void note_input(Session& session) {
-    const TensorView input = session.input(feed_.input());
-    if (input.type() != DataType::Float32) return;
-    for (const float value : input.data<float>()) least_input_ = std::min(least_input_, value);
-  }
-
-  /// Whether every sample has made the same outputs so far.
-  void compare_outputs(const Session& session) {
-    const auto batch = static_cast<std::size_t>(feed_.batch());
-    for (const ValueId id : graph_->outputs) {
-      const std::string& name = graph_->value(id).name;
-      const ConstTensorView output = session.output(name);
-      const auto* bytes = static_cast<const char*>(output.raw());
-      const bool batched = batch > 1 && output.shape().rank() > 0 && output.shape()[0] == feed_.batch();
-      const std::size_t each = output.bytes() / (batched ? batch : 1);
-      std::string& known = outputs_[name];
-      if (known.empty()) known.assign(bytes, each);
-      for (std::size_t at = 0; at < output.bytes(); at += std::max<std::size_t>(1, each)) {
-        const bool same = known.size() == each && std::memcmp(known.data(), bytes + at, each) == 0;
-        constant_outputs_ = constant_outputs_ && same;
-      }
-    }
-  }
-
   void conclude() {
     for (const Case& one : cases_) {
       for (std::size_t i = 0; i < one.of.channels.size(); ++i) {
@@ -335,9 +370,8 @@ class Explainer {
             .explanation = explanation(one, i);
       }
     }
-    report_.explain_samples = static_cast<std::int64_t>(chosen_.size());
-    // A single sample is always like itself.
-    if (constant_outputs_ && chosen_.size() > 1) {
+    report_.explain_samples = runs_.samples();
+    if (runs_.constant_outputs()) {
       report_.findings.insert(report_.findings.begin(), dead_network(report_, *graph_, activations_));
     }
     for (const auto& [why, layers] : unexplained_) {
@@ -353,16 +387,11 @@ class Explainer {
 
   [[nodiscard]] Explanation explanation(const Case& one, std::size_t i) const {
     const std::int64_t c = one.of.channels[i];
-    const ChannelReport& channel = layer(one).channels[static_cast<std::size_t>(c)];
     const Question& question = one.questions[i];
-    const bool stuck = pinned(channel);
-    const auto measure = [&](Counterfactual& counterfactual, int watched,
-                             const std::vector<std::int64_t>& channels) {
-      const auto position =
-          static_cast<std::int64_t>(std::ranges::lower_bound(channels, c) - channels.begin());
-      counterfactual.samples = static_cast<std::int64_t>(chosen_.size());
-      counterfactual.samples_fired = samples_alive(seen(watched, position), stuck);
-      counterfactual.samples_fired_before = samples_alive(seen(one.plain, c), stuck);
+    const auto measure = [&](Counterfactual& counterfactual, const std::optional<std::int64_t>& alive) {
+      counterfactual.samples = runs_.samples();
+      counterfactual.samples_fired = alive.value_or(0);
+      counterfactual.samples_fired_before = samples_alive(runs_.seen(one.plain, c), pinned(channel(one, i)));
       const auto gained = counterfactual.samples_fired - counterfactual.samples_fired_before;
       return static_cast<double>(gained) >= kShown * static_cast<double>(counterfactual.samples) &&
              gained > 0;
@@ -375,24 +404,23 @@ class Explainer {
       return result;
     };
     Explanation first = made(question.first);
-    const bool shown = one.first >= 0 && first.cause != Cause::None &&
-                       measure(first.counterfactual, one.first, one.first_channels);
-    if (first.cause == Cause::Decayed || first.cause == Cause::BatchNormCollapsed) return first;
+    const bool shown = first.cause != Cause::None && measure(first.counterfactual, question.first_alive);
+    if (shown_by_itself(question.first)) return first;
     if (question.stale) {
       Explanation stale = made(*question.stale);
-      if (measure(stale.counterfactual, one.stale, one.stale_channels)) return stale;
+      if (measure(stale.counterfactual, question.stale_alive)) return stale;
     }
-    if (one.starved >= 0) {
+    if (question.asks_starved) {
       Explanation starved{.cause = Cause::Starved, .remedy = Remedy::HealUpstream};
       starved.counterfactual.edit = Edit::UpstreamMeans;
-      const bool fires = measure(starved.counterfactual, one.starved, one.starved_channels);
+      const bool fires = measure(starved.counterfactual, question.starved_alive);
       if (fires || one.upstreams->all_dead) {
-        starved.starved_by = starving(*one.upstreams, {*graph_, facts_}, one.of.producer, report_, c);
+        starved.starved_by = starving(*one.upstreams, network_, one.of.producer, report_, c);
         if (!starved.starved_by.empty() || one.upstreams->all_dead) return starved;
       }
     }
     // A channel that fires now and then is explained only by what makes it fire more.
-    if (!never_fired(channel) && !shown) return {};
+    if (!never_fired(channel(one, i)) && !shown) return {};
     return first;
   }
 
@@ -410,22 +438,19 @@ class Explainer {
     return Remedy::None;
   }
 
-  Samples& samples_;
+  const Model& model_;
   AuditReport& report_;
-  const ExplainOptions& options_;
   std::shared_ptr<const graph::Graph> graph_;  ///< as stated, BatchNormalization not folded
-  Feed feed_;
+  TrialRuns runs_;
   std::vector<plan::Fact> facts_;
+  ShapedNetwork network_{*graph_, facts_};
   std::vector<ops::ActivationPattern> patterns_;
   std::map<ValueId, std::size_t> activations_;
   std::map<std::string, std::vector<std::size_t>> unexplained_;
   bool anything_wrong_ = false;
   std::vector<Case> cases_;
-  std::vector<Watched> watched_;
-  std::vector<std::int64_t> chosen_;
-  std::map<std::string, std::string> outputs_;
-  bool constant_outputs_ = true;
-  float least_input_ = 0.0F;
+  std::vector<Twin> twins_;  ///< whose answers are awaited
+  bool twinned_ = false;     ///< the first network has twins of what BatchNormalization reads
 };
 
 }  // namespace

@@ -139,22 +139,15 @@ class Tracer {
     return axis >= 0 && tensor.shape()[axis] == found.channels;
   }
 
-  /// Scale, offset and shift, from the linear node forwards.
+  /// Shift, scale and offset, from the linear node forwards.
   bool resolve(Producer& found) const {
-    const auto count = static_cast<std::size_t>(found.channels);
-    found.scale.assign(count, 1.0);
-    found.offset.assign(count, 0.0);
     found.shift = {};
     found.added.clear();
+    found.scale.clear();
+    found.offset.clear();
     found.shift_factor = 1.0;
     found.batch_norm = kNoNode;
-    const auto each = [&](const Producer::Parameter& parameter, auto&& change) {
-      for (std::size_t c = 0; c < count; ++c) {
-        change(found.scale[c], found.offset[c], entry(graph_, parameter, static_cast<std::int64_t>(c)));
-      }
-    };
     const auto shift_by = [&](const Producer::Parameter& parameter, double factor) {
-      each(parameter, [&](double&, double& offset, double b) { offset += factor * b; });
       const Tensor& tensor =
           *graph_.constant(graph_.node(parameter.node).inputs[static_cast<std::size_t>(parameter.input)]);
       const bool per_channel = tensor.elements() == found.channels;
@@ -166,20 +159,12 @@ class Tracer {
       const Node& node = graph_.node(id);
       if (id == found.linear) {
         const bool gemm = node.op == "Gemm";
-        if (gemm) std::ranges::fill(found.scale, attribute<float>(node, "alpha", 1.0F));
         if (node.op == "MatMul" || node.inputs.size() < 3 || node.inputs[2] == kNoValue) continue;
         const Tensor* bias = floats(graph_, node, 2);
         if (bias == nullptr || (bias->elements() != 1 && bias->elements() != found.channels)) return false;
         shift_by({id, 2}, gemm ? attribute<float>(node, "beta", 1.0F) : 1.0);
       } else if (node.op == "BatchNormalization") {
         if (floats(graph_, node, 1)->elements() != found.channels) return false;
-        const double epsilon = attribute<float>(node, "epsilon", 1e-5F);
-        for (std::size_t c = 0; c < count; ++c) {
-          const auto at = static_cast<std::int64_t>(c);
-          const double gain = entry(graph_, {id, 1}, at) / std::sqrt(entry(graph_, {id, 4}, at) + epsilon);
-          found.scale[c] *= gain;
-          found.offset[c] = gain * (found.offset[c] - entry(graph_, {id, 3}, at));
-        }
         found.batch_norm = found.batch_norm == kNoNode ? id : kNoNode;
         shift_by({id, 2}, 1.0);
       } else if (node.op == "Add" || node.op == "Sub" || node.op == "Mul" || node.op == "Div") {
@@ -191,13 +176,13 @@ class Tracer {
           shift_by({id, input}, node.op == "Sub" ? -1.0 : 1.0);
           continue;
         }
-        const bool divides = node.op == "Div";
-        each({id, input}, [&](double& scale, double& offset, double factor) {
-          scale = divides ? scale / factor : scale * factor;
-          offset = divides ? offset / factor : offset * factor;
-        });
         found.shift = {};
       }
+    }
+    for (std::int64_t c = 0; c < found.channels; ++c) {
+      const Linear whole = found.linear_of(graph_, c);
+      found.scale.push_back(whole.scale);
+      found.offset.push_back(whole.offset);
     }
     return true;
   }
@@ -221,6 +206,47 @@ std::vector<float> Producer::row(const Graph& graph, std::int64_t channel) const
     result.insert(result.end(), from.begin(), from.end());
   }
   return result;
+}
+
+Linear Producer::linear_of(const Graph& graph, std::int64_t channel, std::span<const Change> changes,
+                           NodeId before) const {
+  const auto value = [&](NodeId id, int at) {
+    for (const Change& change : changes) {
+      if (change.parameter == Parameter{id, at}) return static_cast<double>(change.value);
+    }
+    return entry(graph, {id, at}, channel);
+  };
+  Linear result;
+  for (const NodeId id : nodes) {
+    if (id == before) break;
+    const Node& node = graph.node(id);
+    if (id == linear) {
+      const bool gemm = node.op == "Gemm";
+      if (gemm) result.scale = attribute<float>(node, "alpha", 1.0F);
+      if (node.op == "MatMul" || node.inputs.size() < 3 || node.inputs[2] == kNoValue) continue;
+      result.offset = (gemm ? attribute<float>(node, "beta", 1.0F) : 1.0) * value(id, 2);
+    } else if (node.op == "BatchNormalization") {
+      const double epsilon = attribute<float>(node, "epsilon", 1e-5F);
+      const double gain = value(id, 1) / std::sqrt(value(id, 4) + epsilon);
+      result.scale *= gain;
+      result.offset = gain * (result.offset - value(id, 3)) + value(id, 2);
+    } else if (node.op == "Add" || node.op == "Sub" || node.op == "Mul" || node.op == "Div") {
+      const int at = floats(graph, node, 0) != nullptr ? 0 : 1;
+      if (floats(graph, node, static_cast<std::size_t>(at)) == nullptr) continue;  // the residual
+      const double operand = value(id, at);
+      if (node.op == "Add") result.offset += operand;
+      else if (node.op == "Sub") result.offset -= operand;
+      else if (node.op == "Mul") result = {result.scale * operand, result.offset * operand};
+      else result = {result.scale / operand, result.offset / operand};
+    }
+  }
+  return result;
+}
+
+Producer Producer::before_batch_norm() const {
+  Producer part = *this;
+  part.nodes.erase(std::ranges::find(part.nodes, batch_norm), part.nodes.end());
+  return part;
 }
 
 std::optional<Producer> find_producer(const Graph& graph, ValueId value, std::string& why) {

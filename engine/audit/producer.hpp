@@ -2,12 +2,18 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "graph/graph.hpp"
 
 namespace ember::auditing {
+
+/// scale · x + offset.
+struct Linear {
+  double scale = 1.0, offset = 0.0;
+};
 
 /// How the values before an activation come about: a Conv, ConvTranspose, Gemm or MatMul with constant
 /// weights, and what is done to each channel of it on the way.
@@ -16,6 +22,12 @@ struct Producer {
   struct Parameter {
     graph::NodeId node = graph::kNoNode;
     int input = 0;
+    bool operator==(const Parameter&) const = default;
+  };
+  /// Another value for the entry of a channel.
+  struct Change {
+    Parameter parameter;
+    float value;
   };
 
   graph::NodeId linear = graph::kNoNode;
@@ -36,6 +48,13 @@ struct Producer {
 
   /// Row of weights that makes a channel, in the order they are stored.
   [[nodiscard]] std::vector<float> row(const graph::Graph& graph, std::int64_t channel) const;
+  /// What a channel is made of w·x by the nodes in front of `before` (kNoNode: by all), the residual left
+  /// out.
+  [[nodiscard]] Linear linear_of(const graph::Graph& graph, std::int64_t channel,
+                                 std::span<const Change> changes = {},
+                                 graph::NodeId before = graph::kNoNode) const;
+  /// The part of it that makes the input of BatchNormalization. `this` must have one.
+  [[nodiscard]] Producer before_batch_norm() const;
 };
 
 /// The producer of `value`; nullopt with the reason in `why` when there is none of the kind.

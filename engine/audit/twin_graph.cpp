@@ -39,6 +39,12 @@ int channel_axis(const graph::Graph& graph, const Producer& producer, int rank) 
   return graph.node(producer.linear).op.starts_with("Conv") ? 1 : rank - 1;
 }
 
+/// Every channel is made of the one input channel of the same number.
+bool depthwise(const graph::Graph& graph, const Producer& producer) {
+  const Tensor* weights = graph.constant(graph.node(producer.linear).inputs[1]);
+  return producer.groups == producer.channels && weights->shape()[1] == 1;
+}
+
 }  // namespace
 
 TwinParameters::TwinParameters(const ShapedNetwork& network, const Producer& producer,
@@ -50,7 +56,8 @@ TwinParameters::TwinParameters(const ShapedNetwork& network, const Producer& pro
       return input != kNoValue && network.shape(input) == nullptr;
     });
   };
-  if (producer.groups != 1 || static_cast<std::int64_t>(channels_.size()) == producer.channels ||
+  if ((producer.groups != 1 && !depthwise(graph, producer)) ||
+      static_cast<std::int64_t>(channels_.size()) == producer.channels ||
       std::ranges::any_of(producer.nodes, unknown_shape)) {
     channels_.resize(static_cast<std::size_t>(producer.channels));
     std::iota(channels_.begin(), channels_.end(), 0);
@@ -114,6 +121,8 @@ class TwinGraph::Copier {
       if (node.inputs[i] == kNoValue) continue;
       node.inputs[i] = graph().constant(node.inputs[i]) != nullptr ? constant(id, i) : computed(id, i);
     }
+    if (id == producer_.linear && producer_.groups != 1 && parameters_.cut_)
+      node.attributes["group"] = static_cast<std::int64_t>(parameters_.channels_.size());
     // Further outputs (the indices of a MaxPool, the mask of a Dropout) have no reader among the copies.
     node.outputs.resize(1);
     const ValueId made = original.outputs[0];
@@ -130,7 +139,7 @@ class TwinGraph::Copier {
   ValueId append(Node node) {
     const ValueId output = graph().add_value(node.name);
     node.outputs = {output};
-    graph().add_node(std::move(node));
+    twins_.added_.push_back(graph().add_node(std::move(node)));
     return output;
   }
 
@@ -151,8 +160,10 @@ class TwinGraph::Copier {
     const ValueId original = twins_.network_.graph.node(id).inputs[input];
     const auto found = replaced_.find(original);
     const ValueId value = found != replaced_.end() ? found->second : original;
-    const bool residual = own_.contains(id) && id != producer_.linear && !narrow_.contains(value);
-    return residual && parameters_.cut_ ? selected(value, *twins_.network_.shape(original)) : value;
+    // The residual, or what a depthwise convolution reads.
+    const bool wide =
+        own_.contains(id) && !narrow_.contains(value) && (id != producer_.linear || producer_.groups != 1);
+    return wide && parameters_.cut_ ? selected(value, *twins_.network_.shape(original)) : value;
   }
 
   /// The twin's channels of a value that has all.
@@ -199,6 +210,40 @@ graph::Graph TwinGraph::finish() && {
   graph_.remove_dead();
   graph_.sort();
   return std::move(graph_);
+}
+
+std::optional<graph::Graph> TwinGraph::finish_beside(const graph::Graph& optimised) const {
+  graph::Graph result = optimised;
+  std::map<ValueId, ValueId> moved;
+  const auto move = [&](ValueId value) {
+    if (value == kNoValue || moved.contains(value)) return true;
+    const graph::Value& original = graph_.value(value);
+    if (original.constant != nullptr) {
+      moved[value] = result.add_constant(original.name, original.constant);
+      return true;
+    }
+    moved[value] = result.find_value(original.name);
+    return result.is_available(moved[value]);
+  };
+  for (const NodeId id : added_) {
+    Node node = graph_.node(id);
+    if (!node.captures.empty() || !std::ranges::all_of(node.inputs, move)) return std::nullopt;
+    for (ValueId& input : node.inputs) input = input == kNoValue ? kNoValue : moved.at(input);
+    for (ValueId& output : node.outputs) {
+      const std::string& name = graph_.value(output).name;
+      const ValueId made = result.add_value(name);
+      if (result.value(made).name != name) return std::nullopt;
+      moved[output] = made;
+      output = made;
+    }
+    result.add_node(std::move(node));
+  }
+  if (!std::ranges::all_of(kept_, move)) return std::nullopt;
+  result.outputs.clear();
+  for (const ValueId kept : kept_) result.outputs.push_back(moved.at(kept));
+  result.remove_dead();
+  result.sort();
+  return result;
 }
 
 }  // namespace ember::auditing

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -28,7 +29,8 @@ struct ShapedNetwork {
 /// The constants of a producer, cut down to some of its channels, to be changed and used in a twin.
 class TwinParameters {
  public:
-  /// All channels where the operator cannot do with fewer (grouped convolutions); see channels().
+  /// All channels where the operator cannot do with fewer (convolutions of several channels per group); see
+  /// channels().
   TwinParameters(const ShapedNetwork& network, const Producer& producer, std::vector<std::int64_t> channels);
 
   [[nodiscard]] const std::vector<std::int64_t>& channels() const noexcept { return channels_; }
@@ -70,6 +72,9 @@ class TwinGraph {
   void keep(graph::ValueId value);
   /// The graph with all that leads to the kept values, and no more.
   [[nodiscard]] graph::Graph finish() &&;
+  /// The same with the twins beside the network after further passes, whose constants it shares. nullopt:
+  /// what a twin reads is no longer there.
+  [[nodiscard]] std::optional<graph::Graph> finish_beside(const graph::Graph& optimised) const;
   [[nodiscard]] const graph::Graph& graph() const noexcept { return graph_; }
 
  private:
@@ -78,6 +83,7 @@ class TwinGraph {
   const ShapedNetwork& network_;
   graph::Graph graph_;
   std::vector<graph::ValueId> kept_;
+  std::vector<graph::NodeId> added_;  ///< nodes of twins, in order
 };
 
 }  // namespace ember::auditing

@@ -49,7 +49,7 @@ std::shared_ptr<const plan::Plan> CompileCache::plan(const std::shared_ptr<const
     plans_.splice(plans_.begin(), plans_, found);
     return plans_.front().second;
   }
-  plans_.emplace_front(key, plan::compile(*graph, options, packs_));
+  plans_.emplace_front(key, plan::compile(*graph, options, *packs_));
   if (plans_.size() > kPlans) plans_.pop_back();
   return plans_.front().second;
 }

@@ -19,6 +19,9 @@ class CompileCache {
  public:
   explicit CompileCache(std::shared_ptr<const graph::Graph> original) : original_(std::move(original)) {}
 
+  /// From now on, constants that are also another model's are packed once for both.
+  void share_packs(const CompileCache& other) { packs_ = other.packs_; }
+
   /// The graph after the portable passes (without the disabled ones).
   std::shared_ptr<const graph::Graph> optimized(const std::set<std::string>& disabled);
 
@@ -32,7 +35,7 @@ class CompileCache {
   std::shared_ptr<const graph::Graph> original_;
   std::mutex mutex_;
   std::map<std::set<std::string>, std::shared_ptr<const graph::Graph>> optimized_;
-  plan::PackCache packs_;
+  std::shared_ptr<plan::PackCache> packs_ = std::make_shared<plan::PackCache>();
   std::list<std::pair<std::string, std::shared_ptr<const plan::Plan>>> plans_;  ///< most recent first
 };
 

@@ -1,5 +1,6 @@
 #include "audit/channel_watch.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -162,4 +163,24 @@ TEST_CASE("vectors and scalars are watched too") {
   scalar.expect(1, 1);
   show(scalar, test::random_tensor(Shape{}, 6), simd::Isa::Sse42);
   CHECK(scalar.channels() == 1);
+}
+
+TEST_CASE("extremes are kept sample by sample, for the channels asked for") {
+  const Tensor value = test::random_tensor({5, 20, 3, 2}, 4);
+  for (const ops::Layout layout : {ops::Layout::Plain, ops::Layout::Blocked}) {
+    ChannelWatch watch(kRelu, false);
+    const std::vector<std::int64_t> channels = {0, 7, 17};
+    watch.keep_ranges(channels);
+    watch.expect(5, 4);  // the last sample only fills up the batch
+    show(watch, value, simd::choose_isa(), layout);
+    for (const std::int64_t c : channels) {
+      const auto ranges = watch.ranges(c);
+      REQUIRE(ranges.size() == 4);
+      for (std::size_t n = 0; n < ranges.size(); ++n) {
+        const auto values = value.data<float>().subspan((n * 20 + static_cast<std::size_t>(c)) * 6, 6);
+        CHECK(ranges[n].low == std::ranges::min(values));
+        CHECK(ranges[n].high == std::ranges::max(values));
+      }
+    }
+  }
 }
