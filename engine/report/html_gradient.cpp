@@ -82,7 +82,7 @@ std::string levels(const Scales& scales) {
 std::string places(const Scales& scales, std::size_t layers) {
   constexpr std::size_t kMost = 12;
   std::size_t step = 1;
-  for (const std::size_t digit : {2, 5, 10, 20, 50, 100, 200, 500, 1000}) {
+  for (const std::size_t digit : {2U, 5U, 10U, 20U, 50U, 100U, 200U, 500U, 1000U}) {
     if (layers / step > kMost) step = digit;
   }
   std::string drawn;
