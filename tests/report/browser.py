@@ -261,9 +261,18 @@ def check_drawing(browser, report):
     assert browser.run("return document.querySelector('.map canvas').toDataURL()") != before
 
 
+def open_table(browser, section):
+    """Opens the table below a section's drawing by keyboard."""
+    from selenium.webdriver.common.keys import Keys
+    table = browser.one(f"#{section} table")
+    assert not table.is_displayed()
+    browser.run(f"document.querySelector('#{section} summary').focus()")
+    browser.press(Keys.ENTER)
+    wait(f"the table of {section}", table.is_displayed)
+
+
 def check_discovery(browser, report):
     """The curve, the sentences and the table below it, which opens by keyboard."""
-    from selenium.webdriver.common.keys import Keys
     discovery = report["discovery"]
     curve = discovery["curve"]
     heights = browser.run("return [...document.querySelectorAll('#discovery circle')].map(c => c.cy.baseVal.value)")
@@ -273,11 +282,7 @@ def check_discovery(browser, report):
     label = browser.one("#discovery svg").get_attribute("aria-label")
     assert f"{curve[0]['fired']:,} of {discovery['channels']:,} channels" in label, label
     assert f"{discovery['fired']:,} of {discovery['channels']:,} channels fired" in browser.text("#discovery .intro")
-    table = browser.one("#discovery table")
-    assert not table.is_displayed()
-    browser.run("document.querySelector('#discovery summary').focus()")
-    browser.press(Keys.ENTER)
-    wait("the table of the curve", table.is_displayed)
+    open_table(browser, "discovery")
     rows = browser.run("return [...document.querySelectorAll('#discovery tbody tr')].map(r => [...r.children].map(c => Number(c.textContent.replaceAll(',', ''))))")
     assert [row[:2] for row in rows] == [[point["trials"], point["fired"]] for point in curve], rows
     assert sum(row[2] for row in rows) == discovery["fired"]
@@ -298,11 +303,7 @@ def check_gradient(browser, report):
     by_norm = [height for _, height in sorted(zip(norms, heights, strict=True))]
     assert by_norm == sorted(by_norm), (norms, heights)
 
-    table = browser.one("#gradient table")
-    assert not table.is_displayed()
-    browser.run("document.querySelector('#gradient summary').focus()")
-    browser.press(Keys.ENTER)
-    wait("the table of the gradient", table.is_displayed)
+    open_table(browser, "gradient")
     rows = browser.run("return [...document.querySelectorAll('#gradient tbody tr')].map(r => [...r.children].map(c => c.textContent))")
     for row, layer, n in zip(rows, layers, without, strict=True):
         assert row[0].endswith(layer["node"]) and row[-1] == f"{n} of {len(layer['channels'])}", row
