@@ -1,11 +1,11 @@
 // Times ember on one network in a process of its own, by the protocol of harness/worker.py:
-//   bench_peers MODEL INPUTS.npz OUTPUTS.npz THREADS WARMUP SECONDS
-// Prints one line of JSON and writes the outputs of the last run.
+//   bench_peers MODEL INPUTS.npz OUTPUTS.npz THREADS WARMUP
 
 #include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <fstream>
+#include <iostream>
 #include <map>
 #include <string>
 #include <vector>
@@ -38,6 +38,28 @@ double timed_run(ember::Session& session) {
   return milliseconds_since(start);
 }
 
+/// The time of each run, in milliseconds; at least one.
+std::vector<double> runs_within(ember::Session& session, double milliseconds) {
+  std::vector<double> times;
+  const Clock::time_point start = Clock::now();
+  do {
+    times.push_back(timed_run(session));
+  } while (milliseconds_since(start) < milliseconds);
+  return times;
+}
+
+/// Measures one turn and says what came of it.
+void take_turn(ember::Session& session, double milliseconds) {
+  constexpr double kWarmUpShare = 0.2;  // the others have had the caches
+  runs_within(session, kWarmUpShare * milliseconds);
+  std::vector<double> times = runs_within(session, milliseconds);
+  std::sort(times.begin(), times.end());
+  const std::size_t half = times.size() / 2;
+  const double median = times.size() % 2 == 1 ? times[half] : (times[half - 1] + times[half]) / 2;
+  std::cout << fmt::format(R"({{"median_ms":{},"min_ms":{},"runs":{}}})", median, times.front(), times.size())
+            << std::endl;
+}
+
 void save_outputs(const ember::Session& session, const std::string& file) {
   ember::TensorMap outputs;
   int position = 0;
@@ -51,11 +73,10 @@ void work(char** arguments) {
   const ember::TensorMap inputs = ember::load_npz(arguments[1]);
   const int threads = std::stoi(arguments[3]);
   const double warm_up = 1000 * std::stod(arguments[4]);
-  const double measured = 1000 * std::stod(arguments[5]);
   std::ofstream("/proc/self/clear_refs") << 5;  // peak memory starts anew
   const std::int64_t before = memory("VmRSS");
 
-  Clock::time_point start = Clock::now();
+  const Clock::time_point start = Clock::now();
   const ember::Model model = ember::Model::load(arguments[0]);
   std::map<std::string, ember::Shape> shapes;
   for (const auto& [name, tensor] : inputs) shapes.emplace(name, tensor.shape());
@@ -67,29 +88,18 @@ void work(char** arguments) {
   }
   const double first = timed_run(session);
 
-  start = Clock::now();
-  do {
-    session.run();
-  } while (milliseconds_since(start) < warm_up);
-  std::vector<double> times;
-  start = Clock::now();
-  while (times.size() < 3 || milliseconds_since(start) < measured) times.push_back(timed_run(session));
+  runs_within(session, warm_up);
   const std::int64_t peak = memory("VmHWM") - before;
   save_outputs(session, arguments[2]);
-
-  std::sort(times.begin(), times.end());
-  const std::size_t half = times.size() / 2;
-  const double median = times.size() % 2 == 1 ? times[half] : (times[half - 1] + times[half]) / 2;
-  fmt::print(R"({{"median_ms":{},"min_ms":{},"runs":{},"create_ms":{},"first_ms":{},"peak_bytes":{}}})"
-             "\n",
-             median, times.front(), times.size(), create, first, peak);
+  std::cout << fmt::format(R"({{"create_ms":{},"first_ms":{},"peak_bytes":{}}})", create, first, peak) << std::endl;
+  for (std::string line; std::getline(std::cin, line);) take_turn(session, 1000 * std::stod(line));
 }
 
 }  // namespace
 
 int main(int count, char** arguments) {
-  if (count != 7) {
-    fmt::print(stderr, "usage: bench_peers MODEL INPUTS.npz OUTPUTS.npz THREADS WARMUP SECONDS\n");
+  if (count != 6) {
+    fmt::print(stderr, "usage: bench_peers MODEL INPUTS.npz OUTPUTS.npz THREADS WARMUP\n");
     return 2;
   }
   try {

@@ -23,8 +23,12 @@ class Configuration:
         return f"{self.network.name}, batch {self.batch}, {self.threads} thread{plural}"
 
     def median(self, engine, figure="median_ms"):
-        found = [sample[figure] for sample in self.samples.get(engine, [])]
+        """Over all rounds; a time of a run over all of their turns."""
+        found = self.turns(engine) if figure == "median_ms" else [s[figure] for s in self.samples.get(engine, [])]
         return statistics.median(found) if found else None
+
+    def turns(self, engine):
+        return [turn for sample in self.samples.get(engine, []) for turn in sample["turns_ms"]]
 
 
 def say(text):
@@ -54,7 +58,8 @@ class Campaign:
         per_run = sum(least.median(engine) or 0 for engine in self.engines) / 1000
         growth = configuration.batch / least.batch
         cold = sum((least.median(engine, "create_ms") or 0) for engine in self.engines) / 1000
-        return cold + max(5 * per_run * growth, len(self.engines) * 1.3 * self.options.seconds)
+        turn = max(2 * per_run * growth, len(self.engines) * 1.2 * self.options.seconds)
+        return cold + 2 * per_run * growth + self.options.turns * turn
 
     def prepare(self, configuration):
         key = (configuration.network.name, configuration.batch)
@@ -66,24 +71,21 @@ class Campaign:
         return self.prepared[key]
 
     def measure(self, configuration, turn):
-        """One round: each engine in a process of its own, the first one changing by turns."""
+        """One round, the engine that starts changing by turns."""
         prepared = self.prepare(configuration)
         if isinstance(prepared, str):
             configuration.notes[measure.EMBER] = prepared
             return
-        figures, outputs = {}, {}
         order = self.engines[turn % len(self.engines):] + self.engines[:turn % len(self.engines)]
-        for engine in order:
-            if engine in configuration.notes and not configuration.samples.get(engine):
-                continue  # failed before
-            try:
-                figures[engine], outputs[engine] = measure.run(engine, prepared, configuration.threads, self.options,
-                                                               self.left())
-            except measure.OutOfTime:
-                return  # only whole rounds count
-            except measure.Failed as reason:
-                configuration.notes[engine] = str(reason)
-                say(f"{configuration.label()}: {engine}: {reason}")
+        failed_before = [e for e in configuration.notes if not configuration.samples.get(e)]
+        try:
+            figures, outputs, failures = measure.measure_round([e for e in order if e not in failed_before], prepared,
+                                                               configuration.threads, self.options, self.left)
+        except measure.OutOfTime:
+            return
+        for engine, reason in failures.items():
+            configuration.notes[engine] = reason
+            say(f"{configuration.label()}: {engine}: {reason}")
         for engine, found in figures.items():
             configuration.samples.setdefault(engine, []).append(found)
         for peer in self.options.peers:
@@ -125,6 +127,12 @@ class Campaign:
             return raw, 0.0
         return raw, min(self.binding[peer, configuration.threads], raw)
 
+    def spread(self, configuration, peer, binding):
+        """Between which ratios the middle half of the turns is, each taken beside ember's own turn."""
+        pairs = zip(configuration.turns(measure.EMBER), configuration.turns(peer))
+        ratios = sorted(max(theirs - binding, 0) / ours for ours, theirs in pairs)
+        return ratios[len(ratios) // 4], ratios[(3 * len(ratios) - 1) // 4]
+
     def rows(self):
         """One per configuration and peer: the public figures, and the rest of what was seen."""
         rows = []
@@ -134,10 +142,11 @@ class Campaign:
                 if ours is None or configuration.median(peer) is None:
                     continue
                 raw, binding = self.peer_ms(configuration, peer)
+                low, high = self.spread(configuration, peer, binding)
                 rows.append({
                     "model": configuration.network.name, "peer": peer, "threads": configuration.threads,
                     "batch": configuration.batch, "ember_ms": ours, "peer_ms": raw - binding,
-                    "ratio": (raw - binding) / ours,
+                    "ratio": (raw - binding) / ours, "ratio_low": low, "ratio_high": high,
                 })
         return rows
 

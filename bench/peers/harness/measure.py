@@ -1,8 +1,13 @@
-"""Runs workers: one process per engine, network, thread count and batch, pinned, in turn."""
+"""Runs workers: one process per engine, network, thread count and batch, pinned alike. All are made ready; then each in
+turn measures for a moment while the others are stopped, so that a phase in which the machine is slow meets all of them."""
 
+import contextlib
 import json
 import os
 import pathlib
+import select
+import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -33,35 +38,99 @@ def processors():
     return first + others
 
 
-def command(engine, prepared, outputs, threads, warm_up, seconds):
-    shared = [str(prepared.model), str(prepared.inputs), str(outputs), str(threads), str(warm_up), str(seconds)]
+def command(engine, prepared, outputs, threads, warm_up):
+    shared = [str(prepared.model), str(prepared.inputs), str(outputs), str(threads), str(warm_up)]
     if engine == EMBER:
         return [str(paths.EMBER_WORKER), *shared]
     extents = [f"{name}={extent}" for name, extent in prepared.extents.items()]
     return [sys.executable, str(paths.WORKER), engine, *shared, *extents]
 
 
-def run(engine, prepared, threads, options, left):
-    """One measurement, with `left` seconds to go: the worker's figures and the network's outputs. Throws Failed and
-    OutOfTime."""
-    limit = max(min(options.limit, left), 1)
-    cpus = processors()[:threads]
-    with tempfile.TemporaryDirectory() as folder:
-        outputs = pathlib.Path(folder) / "outputs.npz"
+class Worker:
+    """An engine's process, which runs only while it is waited for."""
+
+    def __init__(self, engine, prepared, threads, options, left):
+        """Starts it and waits until it is warm, with `left()` seconds to go. Throws Failed and OutOfTime."""
+        self.limit, self.left = options.limit, left
+        cpus = processors()[:threads]
+        self.folder = tempfile.TemporaryDirectory()
+        self.outputs = pathlib.Path(self.folder.name) / "outputs.npz"
+        self.errors = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(command(engine, prepared, self.outputs, threads, 0.3 * options.seconds),
+                                        text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
+                                        preexec_fn=lambda: os.sched_setaffinity(0, cpus))
+        self.turns = []
         try:
-            done = subprocess.run(command(engine, prepared, outputs, threads, 0.3 * options.seconds, options.seconds),
-                                  text=True, capture_output=True, timeout=limit, check=False,
-                                  preexec_fn=lambda: os.sched_setaffinity(0, cpus))
-        except subprocess.TimeoutExpired:
-            if limit < options.limit:
-                raise OutOfTime from None
-            raise Failed(f"not done after {limit:.0f} s") from None
-        if done.returncode != 0:
-            lines = [line for line in done.stderr.splitlines() if line.strip()]
-            raise Failed(lines[-1].strip()[:300] if lines else f"ended with {done.returncode}")
-        with numpy.load(outputs) as archive:
-            arrays = [archive[f"out{position}"] for position in range(len(archive.files))]
-        return json.loads(done.stdout.splitlines()[-1]), arrays
+            self.start = self.answer()
+            with numpy.load(self.outputs) as archive:
+                self.arrays = [archive[f"out{position}"] for position in range(len(archive.files))]
+        except BaseException:
+            self.close()
+            raise
+
+    def answer(self):
+        """Lets it run until it has said a line of figures, which are returned."""
+        limit = max(min(self.limit, self.left()), 1)
+        if not select.select([self.process.stdout], [], [], limit)[0]:
+            if limit < self.limit:
+                raise OutOfTime
+            raise Failed(f"not done after {limit:.0f} s")
+        line = self.process.stdout.readline()
+        if not line:
+            self.process.wait()
+            self.errors.seek(0)
+            said = [text for text in self.errors if text.strip()]
+            raise Failed(said[-1].strip()[:300] if said else f"ended with {self.process.returncode}")
+        self.process.send_signal(signal.SIGSTOP)  # its idle threads must not take the others' processors
+        try:
+            return json.loads(line)
+        except json.JSONDecodeError:
+            raise Failed(f"says: {line.strip()[:300]}") from None
+
+    def take_turn(self, seconds):
+        self.process.send_signal(signal.SIGCONT)
+        with contextlib.suppress(BrokenPipeError):  # it has ended, and answer() says why
+            self.process.stdin.write(f"{seconds}\n")
+            self.process.stdin.flush()
+        self.turns.append(self.answer())
+
+    def figures(self):
+        """Of its start, and of its turns in their order."""
+        return {**self.start, "min_ms": min(turn["min_ms"] for turn in self.turns),
+                "median_ms": statistics.median(turn["median_ms"] for turn in self.turns),
+                "turns_ms": [turn["median_ms"] for turn in self.turns]}
+
+    def close(self):
+        self.process.kill()
+        self.process.communicate()
+        self.errors.close()
+        self.folder.cleanup()
+
+
+def measure_round(engines, prepared, threads, options, left):
+    """One process of each engine, `options.turns` turns each: the figures and the outputs by engine, and why there are
+    none. Throws OutOfTime: only whole rounds count."""
+    figures, outputs, failures = {}, {}, {}
+    with contextlib.ExitStack() as stack:
+        workers = {}
+        for engine in engines:
+            try:
+                workers[engine] = Worker(engine, prepared, threads, options, left)
+                stack.callback(workers[engine].close)
+            except Failed as reason:
+                failures[engine] = str(reason)
+        for turn in range(options.turns):
+            names = [engine for engine in engines if engine in workers and engine not in failures]
+            first = turn % max(len(names), 1)
+            for engine in names[first:] + names[:first]:
+                try:
+                    workers[engine].take_turn(options.seconds)
+                except Failed as reason:
+                    failures[engine] = str(reason)
+        for engine, worker in workers.items():
+            if engine not in failures:
+                figures[engine], outputs[engine] = worker.figures(), worker.arrays
+    return figures, outputs, failures
 
 
 def disagreement(ours, theirs):

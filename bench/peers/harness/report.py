@@ -27,6 +27,7 @@ def circumstances(options):
         "date": time.strftime("%Y-%m-%d"),
         "versions": {peer: metadata.version(peer) for peer in options.peers},
         "rounds": options.rounds,
+        "turns": options.turns,
         "seconds": options.seconds,
     }
 
@@ -35,17 +36,22 @@ def geometric_mean(ratios):
     return math.exp(sum(map(math.log, ratios)) / len(ratios))
 
 
+def spread(row):
+    return f"{row['ratio_low']:.2f}–{row['ratio_high']:.2f}"
+
+
 def table(rows, campaign, options):
     """One line per network, threads and batch; a ratio above 1 means that ember is faster."""
     facts = circumstances(options)
     lines = [f"{facts['machine']}, {facts['date']}, "
              + ", ".join(f"{peer} {version}" for peer, version in facts["versions"].items()),
-             f"Medians of {options.rounds} alternating processes per engine, {options.seconds:g} s each, in ms.", ""]
+             f"In ms: medians of {options.rounds * options.turns} turns of {options.seconds:g} s, in which the engines, each in "
+             f"{options.rounds} processes, alternate. Behind a ratio: the middle half of those of single turns.", ""]
     width = max([len(row["model"]) for row in rows] + [7])
     heading = f"{'network':<{width}} {'batch':>5} {'threads':>7} {'ember':>10}"
     for peer in options.peers:
-        heading += f" {peer:>12} {'ratio':>7}"
-    lines.append(heading)
+        heading += f" {peer:>12} {'ratio':>7} {'':<11}"
+    lines.append(heading.rstrip())
     found = {(row["model"], row["batch"], row["threads"], row["peer"]): row for row in rows}
     for configuration in campaign.configurations:
         key = (configuration.network.name, configuration.batch, configuration.threads)
@@ -55,8 +61,8 @@ def table(rows, campaign, options):
         line = f"{key[0]:<{width}} {key[1]:>5} {key[2]:>7} {ours:>10.4g}"
         for peer in options.peers:
             row = found.get((*key, peer))
-            line += f" {row['peer_ms']:>12.4g} {row['ratio']:>7.2f}" if row else f" {'-':>12} {'-':>7}"
-        lines.append(line)
+            line += f" {row['peer_ms']:>12.4g} {row['ratio']:>7.2f} {spread(row):<11}" if row else f" {'-':>12} {'-':>7} {'':<11}"
+        lines.append(line.rstrip())
     lines.append("")
     for peer in options.peers:
         ratios = [row["ratio"] for row in rows if row["peer"] == peer and row["ratio"] > 0]

@@ -1,13 +1,16 @@
 """Times one peer on one network in a process of its own:
-worker.py ENGINE MODEL INPUTS.npz OUTPUTS.npz THREADS WARMUP SECONDS [DIMENSION=EXTENT…]
-Prints one line of JSON and writes the outputs of the last run, as ember_worker.cpp does. DIMENSION=EXTENT fixes
-an extent that the model leaves open, so that the peer can plan for static shapes as ember does."""
+worker.py ENGINE MODEL INPUTS.npz OUTPUTS.npz THREADS WARMUP [DIMENSION=EXTENT…]
+Once warm, it writes the outputs and prints a line of JSON on how it got there. Then every line that it reads, a number of
+seconds, is a turn to measure, answered with another line of JSON; ember_worker.cpp does the same. DIMENSION=EXTENT fixes an
+extent that the model leaves open, so that the peer can plan for static shapes as ember does."""
 
 import json
 import sys
 import time
 
 import numpy
+
+WARM_UP_SHARE = 0.2  # of a turn, before it is measured
 
 
 class OnnxRuntime:
@@ -94,7 +97,25 @@ def memory(field):
     return 0
 
 
-def work(engine, model, inputs, outputs, threads, warm_up, seconds, extents):
+def runs_within(run, seconds):
+    """The time of each run, in seconds; at least one."""
+    clock = time.perf_counter
+    times = []
+    end = clock() + seconds
+    while True:
+        start = clock()
+        run()
+        done = clock()
+        times.append(done - start)
+        if done >= end:
+            return times
+
+
+def say(**figures):
+    print(json.dumps(figures), flush=True)
+
+
+def work(engine, model, inputs, outputs, threads, warm_up, extents):
     peer = ENGINES[engine]()
     with numpy.load(inputs) as archive:
         arrays = {name: archive[name] for name in archive.files}
@@ -111,28 +132,22 @@ def work(engine, model, inputs, outputs, threads, warm_up, seconds, extents):
     run()
     first = clock() - start
     peer.settle()
-
-    end = clock() + warm_up
-    while True:
-        run()
-        if clock() >= end:
-            break
-    times = []
-    end = clock() + seconds
-    while len(times) < 3 or clock() < end:
-        start = clock()
-        run()
-        times.append(clock() - start)
+    runs_within(run, warm_up)
     peak = memory("VmHWM") - before
     numpy.savez(outputs, **{f"out{position}": array for position, array in enumerate(peer.outputs())})
-    return {"median_ms": 1000 * float(numpy.median(times)), "min_ms": 1000 * min(times), "runs": len(times),
-            "create_ms": 1000 * create, "first_ms": 1000 * first, "peak_bytes": peak}
+    say(create_ms=1000 * create, first_ms=1000 * first, peak_bytes=peak)
+
+    for line in sys.stdin:
+        seconds = float(line)
+        runs_within(run, WARM_UP_SHARE * seconds)  # the others have had the caches
+        times = runs_within(run, seconds)
+        say(median_ms=1000 * float(numpy.median(times)), min_ms=1000 * min(times), runs=len(times))
 
 
 def main(arguments):
-    engine, model, inputs, outputs, threads, warm_up, seconds, *pairs = arguments
+    engine, model, inputs, outputs, threads, warm_up, *pairs = arguments
     extents = {name: int(extent) for name, extent in (pair.rsplit("=", 1) for pair in pairs)}
-    print(json.dumps(work(engine, model, inputs, outputs, int(threads), float(warm_up), float(seconds), extents)))
+    work(engine, model, inputs, outputs, int(threads), float(warm_up), extents)
 
 
 if __name__ == "__main__":
