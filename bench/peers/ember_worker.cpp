@@ -91,7 +91,8 @@ void work(char** arguments) {
   runs_within(session, warm_up);
   const std::int64_t peak = memory("VmHWM") - before;
   save_outputs(session, arguments[2]);
-  std::cout << fmt::format(R"({{"create_ms":{},"first_ms":{},"peak_bytes":{}}})", create, first, peak) << std::endl;
+  std::cout << fmt::format(R"({{"create_ms":{},"first_ms":{},"peak_bytes":{}}})", create, first, peak)
+            << std::endl;
   for (std::string line; std::getline(std::cin, line);) take_turn(session, 1000 * std::stod(line));
 }
 

@@ -31,6 +31,9 @@ double filter_bytes(const ConvGeometry& g, std::int64_t points) {
   return 4.0 * static_cast<double>(points * g.in_channels * g.out_channels);
 }
 
+/// What a core surely has near it, whatever else it works on.
+constexpr double kNearBytes = 1e6;
+
 /// Floats filled up to an odd number of cache lines, so that blocks and points do not all fall on the same
 /// few sets of the cache.
 std::int64_t odd_lines(std::int64_t floats) {
@@ -63,7 +66,7 @@ class WinogradStep final : public Step {
     job_.filters = plan_.weights.get();
     tiles_ = g.batch * tiles_of(g, form.outputs);
     if (plan_.epilogue.watched()) cut_by_samples();
-    else parts_ = Chunks(tiles_, rows_per_part(tiles_));
+    else parts_ = Chunks(tiles_, whole_is_near() ? tiles_ : rows_per_part(tiles_));
     job_.sample_pieces = pieces().parts * pieces().blocks;
     job_.transformed_block = job_.products_block = odd_lines(parts_.chunk * part_rows_ * plan_.block);
     job_.transformed_point = odd_lines(ceil_div(g.in_channels, plan_.block) * job_.transformed_block);
@@ -100,6 +103,18 @@ class WinogradStep final : public Step {
     // An even number of parts, for two threads to share.
     const std::int64_t parts = ceil_div(tiles, kRows);
     return parts == 1 ? tiles : ceil_div(tiles, ceil_div(parts, 2) * 2);
+  }
+
+  /// Whether less comes from afar when all tiles take each of the filters in turn, and their transformed
+  /// input and products go there and back, than when every part fetches all filters.
+  [[nodiscard]] bool whole_is_near() const {
+    const double filters = filter_bytes(plan_.g, points_);
+    const std::int64_t parts = ceil_div(tiles_, rows_per_part(tiles_));
+    if (filters <= kNearBytes || parts == 1) return false;
+    constexpr double kThereAndBack = 3;  // in many thin streams, of which half are written
+    const double values =
+        4.0 * static_cast<double>(points_ * tiles_ * (plan_.g.in_channels + plan_.g.out_channels));
+    return filters + kThereAndBack * values < filters * static_cast<double>(parts);
   }
 
   /// Parts that are watched hold whole samples, or are cut from one as they would be from any: what is added
@@ -198,8 +213,7 @@ double flops_per_nanosecond(std::int64_t columns) { return 8.0 * static_cast<dou
 /// Products, during which filters that no cache near the core holds arrive from far away.
 double products_cost(std::int64_t rows, const ConvGeometry& g, std::int64_t points, std::int64_t block,
                      std::int64_t columns) {
-  constexpr double kNearBytes = 1e6;
-  constexpr double kBytesPerNanosecond = 40.0;
+  constexpr double kBytesPerNanosecond = 20.0;  // desktop memory gives twice as much, a shared server's half
   const std::int64_t blocks = ceil_div(g.out_channels, block);
   // A lone block of output channels leaves half of each register tile empty.
   const double share = blocks == 1 && columns > block ? 0.6 : 0.94;
