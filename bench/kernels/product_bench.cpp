@@ -1,10 +1,11 @@
 #include <cstdint>
+#include <memory>
 #include <string>
-#include <vector>
 
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
+#include "core/aligned_memory.hpp"
 #include "kernels/table.hpp"
 #include "ops/direct_conv.hpp"
 #include "support/peak.hpp"
@@ -15,11 +16,20 @@ using namespace ember;
 
 namespace {
 
-std::vector<float> numbers(std::int64_t count) {
-  std::vector<float> values(static_cast<std::size_t>(count));
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i % 101) * 0.01F - 0.5F;
-  return values;
-}
+/// Aligned as the engine aligns tensors and packed weights.
+class Numbers {
+ public:
+  explicit Numbers(std::int64_t count)
+      : memory_(allocate_aligned(static_cast<std::size_t>(count) * sizeof(float))), count_(count) {
+    for (std::int64_t i = 0; i < count; ++i) data()[i] = static_cast<float>(i % 101) * 0.01F - 0.5F;
+  }
+  [[nodiscard]] float* data() const { return static_cast<float*>(memory_.get()); }
+  [[nodiscard]] std::int64_t size() const { return count_; }
+
+ private:
+  std::shared_ptr<void> memory_;
+  std::int64_t count_;
+};
 
 /// FLOP/s, and the share of the measured multiply-add peak.
 void count_flops(benchmark::State& state, simd::Isa isa, double flops) {
@@ -32,9 +42,9 @@ void count_flops(benchmark::State& state, simd::Isa isa, double flops) {
 void gemm(benchmark::State& state, simd::Isa isa, std::int64_t m, std::int64_t k, std::int64_t n) {
   const kernels::GemmKernels& kernels = *kernels::table(isa).gemm;
   const std::int64_t tiles = (n + kernels.tile.columns - 1) / kernels.tile.columns;
-  const std::vector<float> a = numbers(m * k);
-  const std::vector<float> b = numbers(tiles * kernels.tile.columns * k);
-  std::vector<float> c(static_cast<std::size_t>(m * n));
+  const Numbers a(m * k);
+  const Numbers b(tiles * kernels.tile.columns * k);
+  const Numbers c(m * n);
   const kernels::GemmJob job{
       .m = m, .n = n, .k = k, .a = a.data(), .a_row = k, .b = b.data(), .c = c.data(), .c_row = n};
   for (auto _ : state) {
@@ -42,6 +52,10 @@ void gemm(benchmark::State& state, simd::Isa isa, std::int64_t m, std::int64_t k
     benchmark::ClobberMemory();
   }
   count_flops(state, isa, 2.0 * static_cast<double>(m) * static_cast<double>(n * k));
+  // What reading the weights alone would take of the bandwidth of memory.
+  const double bytes = sizeof(float) * static_cast<double>(b.size());
+  state.counters["%stream"] = benchmark::Counter(100 * bytes / bench::read_bandwidth(),
+                                                 benchmark::Counter::kIsIterationInvariantRate);
 }
 
 /// Square kernel and image, padded to keep the size; depthwise where `depthwise`.
@@ -56,9 +70,9 @@ void conv(benchmark::State& state, simd::Isa isa, std::int64_t channels, std::in
         .input = size, .kernel = kernel, .output = size, .pad_begin = kernel / 2, .pad_end = kernel / 2};
   }
   const ops::ConvPhase phase = ops::conv_phase(g, table.block, kernels.tile.columns, false);
-  const std::vector<float> x = numbers(channels * size * size);
-  const std::vector<float> w = numbers(phase.packing.size());
-  std::vector<float> y(x.size());
+  const Numbers x(channels * size * size);
+  const Numbers w(static_cast<std::int64_t>(phase.packing.size()));
+  const Numbers y(x.size());
   const std::int64_t plane = size * size * table.block;
   const std::int64_t blocks = channels / table.block;
   kernels::ConvJob job{.channels = blocks,
@@ -100,7 +114,7 @@ const bool kRegistered = [] {
       std::int64_t m, k, n;
     };
     for (const auto& [m, k, n] : {Product{6, 256, 32}, Product{512, 512, 512}, Product{128, 784, 512},
-                                  Product{8, 1024, 1024}, Product{1, 1024, 1024}}) {
+                                  Product{8, 1024, 1024}, Product{1, 1024, 1024}, Product{1, 25088, 4096}}) {
       benchmark::RegisterBenchmark(fmt::format("gemm {}x{}x{} {}", m, k, n, name).c_str(), gemm, isa, m, k,
                                    n);
     }
