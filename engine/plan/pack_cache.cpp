@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
+#include <iterator>
+#include <span>
 
 #include "core/aligned_memory.hpp"
 #include "core/subnormals.hpp"
@@ -42,9 +45,15 @@ void Packing::run(Parallel& parallel) {
   std::ranges::stable_sort(jobs_, std::ranges::greater{},
                            [](const auto& job) { return job->source_bytes(); });
   std::int64_t bytes = 0;
-  for (const auto& job : jobs_) bytes += static_cast<std::int64_t>(job->source_bytes());
-  parallel.for_each(static_cast<std::int64_t>(jobs_.size()), bytes,
-                    [&](std::int64_t at, int /*worker*/) { jobs_[static_cast<std::size_t>(at)]->run(); });
+  for (const auto& job : jobs_) bytes += job->source_bytes();
+  std::span<const std::shared_ptr<PackJob>> rest = jobs_;
+  // While a source that outweighs all others is packed, none of their memory shall be touched.
+  for (; !rest.empty() && 2 * rest.front()->source_bytes() > bytes; rest = rest.subspan(1)) {
+    rest.front()->run();
+    bytes -= rest.front()->source_bytes();
+  }
+  parallel.for_each(std::ssize(rest), bytes,
+                    [&](std::int64_t at, int /*worker*/) { rest[static_cast<std::size_t>(at)]->run(); });
   jobs_.clear();
 }
 

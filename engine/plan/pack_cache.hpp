@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -26,12 +27,12 @@ class PackJob {
   /// nothing when nobody uses them any more.
   void run();
   [[nodiscard]] bool wanted() const { return !packed_.expired(); }
-  [[nodiscard]] std::size_t source_bytes() const noexcept { return bytes_; }
+  [[nodiscard]] std::int64_t source_bytes() const noexcept { return bytes_; }
 
  private:
   std::once_flag once_;
   std::shared_ptr<const Tensor> source_;
-  std::size_t bytes_ = source_->bytes();
+  std::int64_t bytes_ = static_cast<std::int64_t>(source_->bytes());
   std::weak_ptr<float[]> packed_;
   ops::PackFill fill_;
 };
