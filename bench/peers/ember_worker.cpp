@@ -77,10 +77,10 @@ void work(char** arguments) {
   const std::int64_t before = memory("VmRSS");
 
   const Clock::time_point start = Clock::now();
-  const ember::Model model = ember::Model::load(arguments[0]);
   std::map<std::string, ember::Shape> shapes;
   for (const auto& [name, tensor] : inputs) shapes.emplace(name, tensor.shape());
-  ember::Session session(model, {.threads = threads, .input_shapes = shapes});
+  ember::Session session(ember::Model::load(arguments[0]),
+                         {.threads = threads, .input_shapes = shapes, .release_weights = true});
   const double create = milliseconds_since(start);
   for (const auto& [name, tensor] : inputs) {
     const ember::TensorView input = session.input(name);

@@ -18,6 +18,8 @@ namespace {
 /// From here on memory is asked for in pages of this size: weights that stream by then cost few translations
 /// of addresses.
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
+/// From here on zeroed memory comes from the system.
+constexpr std::size_t kMapped = std::size_t{128} << 10;
 
 [[noreturn]] void refuse(std::size_t bytes) {
   throw Error(ErrorCode::ResourceLimit, fmt::format("cannot allocate {} bytes", bytes));
@@ -39,16 +41,19 @@ std::shared_ptr<void> allocate_aligned(std::size_t bytes) {
 
 std::shared_ptr<void> allocate_zeroed(std::size_t bytes) {
 #if defined(__linux__)
-  if (bytes >= kHugePage) {
-    const std::size_t mapped = align_up(bytes, kHugePage) + kHugePage;
+  if (bytes >= kMapped) {
+    const bool huge = bytes >= kHugePage;
+    const std::size_t mapped = huge ? align_up(bytes, kHugePage) + kHugePage : bytes;
     void* const start =
         mapped < bytes ? MAP_FAILED
                        : ::mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (start == MAP_FAILED) refuse(bytes);
     void* memory = start;
-    std::size_t room = mapped;
-    std::align(kHugePage, bytes, memory, room);
-    ::madvise(memory, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
+    if (huge) {
+      std::size_t room = mapped;
+      std::align(kHugePage, bytes, memory, room);
+      ::madvise(memory, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
+    }
     return {memory, [start, mapped](void*) { ::munmap(start, mapped); }};
   }
 #endif

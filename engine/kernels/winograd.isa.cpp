@@ -362,26 +362,27 @@ void pack(const float* filters, std::int64_t out_channels, std::int64_t in_chann
   constexpr int kWindow = Transform::kWindow;
   const std::int64_t tiles = (out_channels + kTileColumns - 1) / kTileColumns;
   const std::int64_t point = tiles * in_channels * kTileColumns;
-  for (std::int64_t m = 0; m < tiles * kTileColumns; ++m) {
+  for (std::int64_t tile = 0; tile < tiles; ++tile) {
+    const std::int64_t columns = smaller(kTileColumns, out_channels - tile * kTileColumns);
     for (std::int64_t c = 0; c < in_channels; ++c) {
-      float* to = packed + ((m / kTileColumns) * in_channels + c) * kTileColumns + m % kTileColumns;
-      if (m >= out_channels) {
-        for (int p = 0; p < kWindow * kWindow; ++p) to[p * point] = 0.0F;
-        continue;
+      // One filter of every column, the columns side by side.
+      double g[9][kTileColumns] = {};
+      for (std::int64_t m = 0; m < columns; ++m) {
+        const float* filter = filters + ((tile * kTileColumns + m) * in_channels + c) * 9;
+        for (int x = 0; x < 9; ++x) g[x][m] = static_cast<double>(filter[x]);
       }
-      const float* g = filters + (m * in_channels + c) * 9;
-      double half[kWindow][3];
+      float* to = packed + (tile * in_channels + c) * kTileColumns;
       for (int i = 0; i < kWindow; ++i) {
         const double* f = Transform::kFilter[i];
-        for (int x = 0; x < 3; ++x)
-          half[i][x] = f[0] * static_cast<double>(g[x]) + f[1] * static_cast<double>(g[3 + x]) +
-                       f[2] * static_cast<double>(g[6 + x]);
-      }
-      for (int i = 0; i < kWindow; ++i) {
-        for (int j = 0; j < kWindow; ++j) {
-          const double* f = Transform::kFilter[j];
-          to[(i * kWindow + j) * point] =
-              static_cast<float>(f[0] * half[i][0] + f[1] * half[i][1] + f[2] * half[i][2]);
+        double half[3][kTileColumns];
+        for (int x = 0; x < 3; ++x) {
+          for (int m = 0; m < kTileColumns; ++m)
+            half[x][m] = f[0] * g[x][m] + f[1] * g[3 + x][m] + f[2] * g[6 + x][m];
+        }
+        for (int j = 0; j < kWindow; ++j, to += point) {
+          f = Transform::kFilter[j];
+          for (int m = 0; m < kTileColumns; ++m)
+            to[m] = static_cast<float>(f[0] * half[0][m] + f[1] * half[1][m] + f[2] * half[2][m]);
         }
       }
     }

@@ -152,8 +152,9 @@ LowerResult prelu(LowerContext& c) {
                                      input.stored_elements(), c.kernels()));
   }
   const std::size_t padded = (values.size() + 15) / 16 * 16;
-  PackedWeights slopes = c.pack(*slope, "prelu_slopes", padded,
-                                [&](float* to) { std::memcpy(to, values.data(), values.size_bytes()); });
+  PackedWeights slopes = c.pack(*slope, "prelu_slopes", padded, [](const Tensor& source, float* to) {
+    std::ranges::copy(source.data<float>(), to);
+  });
   return in_layout_of_input(c, std::make_unique<ChannelPRelu>(input, std::move(slopes), c.kernels()));
 }
 

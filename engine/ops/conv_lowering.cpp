@@ -50,18 +50,19 @@ void take_filters(LowerContext& c, DirectConvPlan& plan) {
       for (const TapSet& taps : phase.packing.taps)
         key += fmt::format(" {}+{}*{}", taps.first, taps.count, taps.step);
     }
-    plan.weights =
-        c.pack(*c.constants[1], key, static_cast<std::size_t>(plan.weight_floats()), [&](float* to) {
-          for (const ConvPhase& phase : plan.phases)
-            pack_filters(phase.packing, c.constants[1]->data<float>().data(), to + phase.weights);
-        });
+    plan.weights = c.pack(*c.constants[1], key, static_cast<std::size_t>(plan.weight_floats()),
+                          [phases = plan.phases](const Tensor& source, float* to) {
+                            for (const ConvPhase& phase : phases)
+                              pack_filters(phase.packing, source.data<float>().data(), to + phase.weights);
+                          });
   }
   if (!c.has_input(2)) return;
   plan.runtime_bias = c.constants[2] == nullptr;
   if (plan.runtime_bias) return;
   plan.bias = c.pack(*c.constants[2], fmt::format("bias {}/{}", first.columns, first.groups),
-                     static_cast<std::size_t>(plan.bias_floats()),
-                     [&](float* to) { pack_bias(first, c.constants[2]->data<float>().data(), to); });
+                     static_cast<std::size_t>(plan.bias_floats()), [first](const Tensor& source, float* to) {
+                       pack_bias(first, source.data<float>().data(), to);
+                     });
 }
 
 namespace {

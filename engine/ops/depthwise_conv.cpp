@@ -89,12 +89,13 @@ std::optional<Refusal> plan_depthwise(LowerContext& c, DepthwisePlan& plan) {
   plan.epilogue = c.epilogue;
   const auto padded = static_cast<std::size_t>(plan.blocks() * block);
   plan.weights = c.pack(*c.constants[1], fmt::format("depthwise {}", block),
-                        padded * static_cast<std::size_t>(g.windows.taps()), [&](float* to) {
-                          pack_depthwise(g, block, c.constants[1]->data<float>().data(), to);
+                        padded * static_cast<std::size_t>(g.windows.taps()),
+                        [g, block](const Tensor& source, float* to) {
+                          pack_depthwise(g, block, source.data<float>().data(), to);
                         });
   if (c.has_input(2)) {
     plan.bias = c.pack(*c.constants[2], fmt::format("depthwise bias {}", block), padded,
-                       [&](float* to) { std::ranges::copy(c.constants[2]->data<float>(), to); });
+                       [](const Tensor& source, float* to) { std::ranges::copy(source.data<float>(), to); });
   }
   return std::nullopt;
 }

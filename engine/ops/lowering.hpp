@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -76,7 +77,8 @@ struct StepContext {
 };
 
 /// One runnable piece of a plan. Immutable and shared by sessions; run() neither allocates nor throws
-/// and gives the same bits at any thread count.
+/// and gives the same bits at any thread count. A step owns what it reads of constants, packed or as a shared
+/// tensor: the plan lets go of them.
 class Step {
  public:
   virtual ~Step() = default;
@@ -90,6 +92,10 @@ class Step {
 
 /// Weights in a kernel's own layout, shared by every plan and session of a model.
 using PackedWeights = std::shared_ptr<const float[]>;
+
+/// Writes weights in a kernel's own layout to zeroed memory. It runs when the whole plan has been decided,
+/// perhaps on another thread, so it holds copies of what it needs but the source.
+using PackFill = std::function<void(const Tensor& source, float* packed)>;
 
 /// Everything a lowering may look at.
 class LowerContext : public NodeContext {
@@ -111,11 +117,17 @@ class LowerContext : public NodeContext {
   [[nodiscard]] virtual const kernels::KernelTable& kernels() const = 0;
   /// Channels per block of Layout::Blocked: 8, or 16 with AVX-512.
   [[nodiscard]] virtual int block() const = 0;
-  /// `count` floats written by `fill` the first time `key` is asked for this source tensor, shared after.
-  /// 64-byte aligned, zero-filled before `fill` is called.
+  /// `count` floats, 64-byte aligned, that `fill` writes once for this source tensor and `key`. Until the
+  /// step runs they must not be read.
   virtual PackedWeights pack(const Tensor& source, std::string_view key, std::size_t count,
-                             const std::function<void(float*)>& fill) = 0;
+                             PackFill fill) = 0;
 };
+
+/// The elements of a constant float32 input as a step may read them.
+inline PackedWeights keep_constant(LowerContext& c, const Tensor& tensor, std::string_view key) {
+  return c.pack(tensor, key, static_cast<std::size_t>(tensor.elements()),
+                [](const Tensor& source, float* to) { std::ranges::copy(source.data<float>(), to); });
+}
 
 /// An input that is copied as it is to a place in output 0.
 struct Placement {

@@ -220,15 +220,17 @@ void take_constants(LowerContext& c, ProductPlan& plan) {
                   std::ranges::all_of(b->data<float>(), [](float w) { return std::isfinite(w); });
   const auto key = fmt::format("gemm {} {}x{} t{} a{}", kernels.tile.columns, g.k, g.n,
                                static_cast<int>(plan.transpose_b), plan.alpha);
-  plan.packed_b = c.pack(*b, key, static_cast<std::size_t>(packed * plan.b_matrices), [&](float* to) {
-    for (std::int64_t matrix = 0; matrix < plan.b_matrices; ++matrix) {
-      const kernels::PackSource source{.b = b->data<float>().data() + matrix * g.k * g.n,
-                                       .row_step = plan.transpose_b ? 1 : g.n,
-                                       .column_step = plan.transpose_b ? g.k : 1,
-                                       .scale = plan.alpha};
-      kernels.pack(source, g.k, g.n, to + matrix * packed, 0, tiles);
-    }
-  });
+  const kernels::PackSource form{
+      .row_step = plan.transpose_b ? 1 : g.n, .column_step = plan.transpose_b ? g.k : 1, .scale = plan.alpha};
+  plan.packed_b = c.pack(*b, key, static_cast<std::size_t>(packed * plan.b_matrices),
+                         [form, k = g.k, n = g.n, tiles, packed, matrices = plan.b_matrices,
+                          pack = kernels.pack](const Tensor& constant, float* to) {
+                           kernels::PackSource source = form;
+                           for (std::int64_t matrix = 0; matrix < matrices; ++matrix) {
+                             source.b = constant.data<float>().data() + matrix * k * n;
+                             pack(source, k, n, to + matrix * packed, 0, tiles);
+                           }
+                         });
 }
 
 LowerResult finish(LowerContext& c, ProductPlan plan) {
@@ -247,10 +249,11 @@ PackedWeights pack_bias_row(LowerContext& c, const Tensor& constant, std::int64_
                             float scale) {
   const int columns = c.kernels().gemm->tile.columns;
   const auto padded = static_cast<std::size_t>(ceil_div(n, columns) * columns);
-  return c.pack(constant, fmt::format("gemm bias {} {} b{}", columns, n, scale), padded, [&](float* to) {
-    const float* from = constant.data<float>().data();
-    for (std::int64_t i = 0; i < n; ++i) to[i] = scale * from[i * stride];
-  });
+  return c.pack(constant, fmt::format("gemm bias {} {} b{}", columns, n, scale), padded,
+                [=](const Tensor& source, float* to) {
+                  const float* from = source.data<float>().data();
+                  for (std::int64_t i = 0; i < n; ++i) to[i] = scale * from[i * stride];
+                });
 }
 
 LowerResult consider_matmul(LowerContext& c) {

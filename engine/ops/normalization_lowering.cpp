@@ -29,9 +29,7 @@ struct Parameter {
 Parameter parameter(LowerContext& c, std::size_t i) {
   Parameter made{.constant = nullptr, .input = i};
   if (c.constants[i] == nullptr) return made;
-  const auto values = c.constants[i]->data<float>();
-  made.constant =
-      c.pack(*c.constants[i], "plain", values.size(), [&](float* to) { std::ranges::copy(values, to); });
+  made.constant = keep_constant(c, *c.constants[i], "plain");
   return made;
 }
 

@@ -63,23 +63,23 @@ std::shared_ptr<const void> pack_blocked(LowerContext& c, const Tensor& tensor, 
   const std::int64_t channels = desc.shape[1];
   const std::int64_t positions = desc.shape.elements(2, rank);
   const std::int64_t blocks = (channels + desc.block - 1) / desc.block;
-  const float* from = tensor.data<float>().data();
-  const auto count = static_cast<std::size_t>(desc.stored_elements());
-  return c.pack(
-      tensor, fmt::format("blocked{}.rank{}.pad{}", desc.block, rank, padding), count, [&](float* to) {
-        for (std::int64_t i = 0; i < static_cast<std::int64_t>(count); ++i) {
-          const std::int64_t n = i / (blocks * positions * desc.block);
-          const std::int64_t channel = i / (positions * desc.block) % blocks * desc.block + i % desc.block;
-          const std::int64_t p = i / desc.block % positions;
-          to[i] = channel < channels ? from[(n * channels + channel) * positions + p] : padding;
-        }
-      });
+  const std::int64_t block = desc.block;
+  const std::int64_t count = desc.stored_elements();
+  return c.pack(tensor, fmt::format("blocked{}.rank{}.pad{}", block, rank, padding),
+                static_cast<std::size_t>(count), [=](const Tensor& source, float* to) {
+                  const float* from = source.data<float>().data();
+                  for (std::int64_t i = 0; i < count; ++i) {
+                    const std::int64_t n = i / (blocks * positions * block);
+                    const std::int64_t channel = i / (positions * block) % blocks * block + i % block;
+                    const std::int64_t p = i / block % positions;
+                    to[i] = channel < channels ? from[(n * channels + channel) * positions + p] : padding;
+                  }
+                });
 }
 
 std::shared_ptr<const void> pack_plain(LowerContext& c, const Tensor& tensor) {
   if (tensor.type() == DataType::Float32) {
-    const auto from = tensor.data<float>();
-    return c.pack(tensor, "plain", from.size(), [&](float* to) { std::ranges::copy(from, to); });
+    return keep_constant(c, tensor, "plain");
   }
   const std::shared_ptr<void> copy = allocate_aligned(tensor.bytes());
   std::memcpy(copy.get(), tensor.raw(), tensor.bytes());

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
-#include <string_view>
 
 #include "kernels/product.hpp"
 #include "ops/lowering.hpp"
@@ -61,12 +60,6 @@ struct Chunks {
   [[nodiscard]] std::int64_t begin(std::int64_t part) const { return std::min(count, part * chunk); }
   [[nodiscard]] std::int64_t end(std::int64_t part) const { return std::min(count, (part + 1) * chunk); }
 };
-
-/// The bytes of a constant float32 input as a run-time step may read them; the plan keeps them alive.
-inline PackedWeights keep_constant(LowerContext& c, const Tensor& tensor, std::string_view key) {
-  return c.pack(tensor, key, static_cast<std::size_t>(tensor.elements()),
-                [&](float* to) { std::ranges::copy(tensor.data<float>(), to); });
-}
 
 /// Whether all inputs (residual included) and outputs are float32 and hold at least one element.
 inline bool all_float32(const LowerContext& c) {

@@ -316,21 +316,23 @@ PackedWeights pack_rows(LowerContext& c, int input, std::int64_t d, std::int64_t
   const std::int64_t k = tensor.shape()[2];
   const std::int64_t tiles = ceil_div(columns, gemm.tile.columns);
   return c.pack(tensor, fmt::format("recurrent {} {}+{}", d, first, columns),
-                static_cast<std::size_t>(tiles * gemm.tile.columns * k), [&](float* to) {
-                  const float* from = tensor.data<float>().data() + (d * tensor.shape()[1] + first) * k;
-                  gemm.pack({.b = from, .row_step = 1, .column_step = k}, k, columns, to, 0, tiles);
+                static_cast<std::size_t>(tiles * gemm.tile.columns * k),
+                [=, pack = gemm.pack](const Tensor& source, float* to) {
+                  const float* from = source.data<float>().data() + (d * source.shape()[1] + first) * k;
+                  pack({.b = from, .row_step = 1, .column_step = k}, k, columns, to, 0, tiles);
                 });
 }
 
 /// `count` floats of direction d of B, made by element(from, i).
 template <class Element>
 PackedWeights pack_bias(LowerContext& c, std::int64_t d, const char* what, std::int64_t count,
-                        Element&& element) {
+                        const Element& element) {
   const Tensor& tensor = *c.constants[kRecurrentB];
   const std::int64_t columns = c.kernels().gemm->tile.columns;
   return c.pack(tensor, fmt::format("recurrent {} {}", what, d),
-                static_cast<std::size_t>(ceil_div(count, columns) * columns), [&](float* to) {
-                  const float* from = tensor.data<float>().data() + d * tensor.shape()[1];
+                static_cast<std::size_t>(ceil_div(count, columns) * columns),
+                [d, count, element](const Tensor& source, float* to) {
+                  const float* from = source.data<float>().data() + d * source.shape()[1];
                   for (std::int64_t i = 0; i < count; ++i) to[i] = element(from, i);
                 });
 }
@@ -347,16 +349,17 @@ DirectionWeights pack_direction(LowerContext& c, const RecurrentSpec& s, std::in
     const std::int64_t summed = gru && s.linear_before_reset ? 2 * s.hidden : gates;
     w.bias =
         pack_bias(c, d, summed == gates ? "bias" : "bias part", gates,
-                  [&](const float* b, std::int64_t i) { return i < summed ? b[i] + b[gates + i] : b[i]; });
+                  [=](const float* b, std::int64_t i) { return i < summed ? b[i] + b[gates + i] : b[i]; });
     if (summed != gates)
       w.r_bias = pack_bias(c, d, "reset bias", s.hidden,
-                           [&](const float* b, std::int64_t i) { return b[gates + summed + i]; });
+                           [=](const float* b, std::int64_t i) { return b[gates + summed + i]; });
   }
   if (c.has_input(kRecurrentPeepholes)) {
     const Tensor& p = *c.constants[kRecurrentPeepholes];
-    w.peepholes =
-        c.pack(p, fmt::format("recurrent {}", d), static_cast<std::size_t>(3 * s.hidden),
-               [&](float* to) { std::copy_n(p.data<float>().data() + d * 3 * s.hidden, 3 * s.hidden, to); });
+    w.peepholes = c.pack(p, fmt::format("recurrent {}", d), static_cast<std::size_t>(3 * s.hidden),
+                         [d, count = 3 * s.hidden](const Tensor& source, float* to) {
+                           std::copy_n(source.data<float>().data() + d * count, count, to);
+                         });
   }
   for (std::size_t i = 0; i < w.act.size(); ++i)
     w.act[i] = *vectorised(s.activations[static_cast<std::size_t>(d)][i]);

@@ -299,13 +299,16 @@ LowerResult consider(LowerContext& c, const WinogradForm& form) {
     return Refusal{"watched, and a bias too small to keep rounding from deciding signs"};
   const std::int64_t columns = ceil_div(g.out_channels, kernels.tile.columns) * kernels.tile.columns;
   const std::int64_t points = form.window * form.window;
-  plan.weights = c.pack(*c.constants[1], fmt::format("winograd {} {}", form.outputs, kernels.tile.columns),
-                        static_cast<std::size_t>(points * g.in_channels * columns),
-                        [&](float* to) { form.pack(filters.data(), g.out_channels, g.in_channels, to); });
+  plan.weights =
+      c.pack(*c.constants[1], fmt::format("winograd {} {}", form.outputs, kernels.tile.columns),
+             static_cast<std::size_t>(points * g.in_channels * columns),
+             [pack = form.pack, out = g.out_channels, in = g.in_channels](const Tensor& source, float* to) {
+               pack(source.data<float>().data(), out, in, to);
+             });
   if (c.has_input(2)) {
     plan.bias = c.pack(*c.constants[2], fmt::format("winograd bias {}", kernels.tile.columns),
                        static_cast<std::size_t>(columns),
-                       [&](float* to) { std::ranges::copy(c.constants[2]->data<float>(), to); });
+                       [](const Tensor& source, float* to) { std::ranges::copy(source.data<float>(), to); });
   }
   plan.epilogue = c.epilogue;
   plan.residual = c.inputs.size() - 1;

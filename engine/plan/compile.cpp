@@ -36,7 +36,7 @@ namespace {
 class PlanLowerContext final : public ops::LowerContext {
  public:
   PlanLowerContext(const graph::Graph& graph, const Group& group, const kernels::KernelTable& table,
-                   PackCache& packs)
+                   Packing& packs)
       : LowerContext(graph, group.main), table_(table), packs_(packs), bias_(group.bias) {
     bias = graph.constant(group.bias);
   }
@@ -45,11 +45,11 @@ class PlanLowerContext final : public ops::LowerContext {
   [[nodiscard]] int block() const override { return table_.block; }
 
   ops::PackedWeights pack(const Tensor& source, std::string_view key, std::size_t count,
-                          const std::function<void(float*)>& fill) override {
+                          ops::PackFill fill) override {
     const auto from = [&](ValueId v) {
       // Another instruction set packs differently under the same key.
       return packs_.get(graph().value(v).constant, fmt::format("{}:{}", simd::to_string(table_.isa), key),
-                        count, fill);
+                        count, std::move(fill));
     };
     if (bias != nullptr && &source == bias) return from(bias_);
     for (const ValueId v : node().inputs) {
@@ -60,14 +60,14 @@ class PlanLowerContext final : public ops::LowerContext {
 
  private:
   const kernels::KernelTable& table_;
-  PackCache& packs_;
+  Packing& packs_;
   ValueId bias_;
 };
 
 class Compiler {
  public:
   /// `shown`: watched values that have to be shown to their probes as they are.
-  Compiler(Specialized network, const PlanOptions& options, PackCache& packs,
+  Compiler(Specialized network, const PlanOptions& options, Packing& packs,
            const std::set<std::string>& shown = {})
       : plan_(std::make_shared<Plan>()),
         options_(options),
@@ -100,6 +100,7 @@ class Compiler {
     step.parts = parts;
     plan_->steps.push_back(std::move(step));
     assign_memory(*plan_);
+    release_constants(*plan_);
     return plan_;
   }
 
@@ -127,6 +128,7 @@ class Compiler {
       emit_chain(chain);
     for (const ValueId v : graph().outputs) plan_->outputs.push_back(finish_output(v));
     assign_memory(*plan_);
+    release_constants(*plan_);
     return plan_;
   }
 
@@ -469,7 +471,7 @@ class Compiler {
 
   std::shared_ptr<Plan> plan_;
   const PlanOptions& options_;
-  PackCache& packs_;
+  Packing& packs_;
   const kernels::KernelTable& table_;
   Slots slots_;
   Probes probes_;
@@ -487,7 +489,7 @@ namespace {
 
 /// A plan of the whole batch. What was to be watched in passing and cannot be is shown in a second attempt.
 std::shared_ptr<Plan> compile_whole(const graph::Graph& graph, Specialized network,
-                                    const PlanOptions& options, PackCache& packs) {
+                                    const PlanOptions& options, Packing& packs) {
   std::set<std::string> shown;
   while (true) {
     Compiler compiler(std::move(network), options, packs, shown);
@@ -500,7 +502,7 @@ std::shared_ptr<Plan> compile_whole(const graph::Graph& graph, Specialized netwo
 
 }  // namespace
 
-std::shared_ptr<const Plan> compile(const graph::Graph& graph, const PlanOptions& options, PackCache& packs) {
+std::shared_ptr<const Plan> compile(const graph::Graph& graph, const PlanOptions& options, Packing& packs) {
   Specialized whole = specialize(graph, options.input_shapes);
   Batching batching = choose_batching(graph, whole, options);
   std::shared_ptr<Plan> plan;

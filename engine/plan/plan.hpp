@@ -17,7 +17,7 @@
 
 namespace ember::plan {
 
-class PackCache;
+class Packing;
 struct Plan;
 
 /// Where a tensor lives while a plan runs.
@@ -76,7 +76,7 @@ struct PlannedStep {
 
 /// A network compiled for one set of input shapes and one instruction set. Immutable, shared by sessions.
 struct Plan {
-  Specialized network;  ///< keeps the constants that steps point at alive
+  Specialized network;  ///< after release_constants()
   simd::Isa isa = simd::Isa::Sse42;
   std::vector<Slot> slots;
   std::vector<PlannedStep> steps;
@@ -104,8 +104,11 @@ struct PlanOptions {
   std::int64_t micro_batch = 0;               ///< samples at a time; 0: as the cost model says
 };
 
-/// Compiles a graph whose operators were checked. Throws Error.
-std::shared_ptr<const Plan> compile(const graph::Graph& graph, const PlanOptions& options, PackCache& packs);
+/// Compiles a graph whose operators were checked. The plan may be run after `packs` was. Throws Error.
+std::shared_ptr<const Plan> compile(const graph::Graph& graph, const PlanOptions& options, Packing& packs);
+
+/// Lets go of the constants of a plan's network that no step reads there: those of kernels are their own.
+void release_constants(Plan& plan);
 
 /// Gives every arena slot its offset: lifetimes, in-place sharing, parts of a whole inside it, largest first
 /// into the lowest gap.

@@ -41,7 +41,7 @@ std::shared_ptr<const graph::Graph> CompileCache::optimized(const std::set<std::
 }
 
 std::shared_ptr<const plan::Plan> CompileCache::plan(const std::shared_ptr<const graph::Graph>& graph,
-                                                     const plan::PlanOptions& options) {
+                                                     const plan::PlanOptions& options, Parallel& parallel) {
   const std::string key = key_of(graph.get(), options);
   const std::scoped_lock lock(mutex_);
   const auto found = std::ranges::find(plans_, key, [](const auto& entry) { return entry.first; });
@@ -49,7 +49,10 @@ std::shared_ptr<const plan::Plan> CompileCache::plan(const std::shared_ptr<const
     plans_.splice(plans_.begin(), plans_, found);
     return plans_.front().second;
   }
-  plans_.emplace_front(key, plan::compile(*graph, options, *packs_));
+  plan::Packing packing(*packs_);
+  std::shared_ptr<const plan::Plan> made = plan::compile(*graph, options, packing);
+  packing.run(parallel);
+  plans_.emplace_front(key, std::move(made));
   if (plans_.size() > kPlans) plans_.pop_back();
   return plans_.front().second;
 }

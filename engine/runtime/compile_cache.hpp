@@ -15,6 +15,7 @@
 namespace ember::runtime {
 
 /// What sessions of one model share: the optimised graph, packed weights, and recent plans. Thread-safe.
+/// A session that releases its model's weights shares the packed ones only.
 class CompileCache {
  public:
   explicit CompileCache(std::shared_ptr<const graph::Graph> original) : original_(std::move(original)) {}
@@ -25,9 +26,12 @@ class CompileCache {
   /// The graph after the portable passes (without the disabled ones).
   std::shared_ptr<const graph::Graph> optimized(const std::set<std::string>& disabled);
 
-  /// A plan for these options, made now or kept from before; the kPlans most recent are kept.
+  /// A plan for these options, made now, on the threads of `parallel`, or kept from before; the kPlans most
+  /// recent are kept.
   std::shared_ptr<const plan::Plan> plan(const std::shared_ptr<const graph::Graph>& graph,
-                                         const plan::PlanOptions& options);
+                                         const plan::PlanOptions& options, Parallel& parallel);
+
+  [[nodiscard]] const std::shared_ptr<plan::PackCache>& packs() const noexcept { return packs_; }
 
  private:
   static constexpr std::size_t kPlans = 8;

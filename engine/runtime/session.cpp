@@ -9,6 +9,7 @@
 
 #include "core/subnormals.hpp"
 #include "passes/pass.hpp"
+#include "runtime/release.hpp"
 #include "runtime/session_impl.hpp"
 
 namespace ember {
@@ -78,14 +79,12 @@ bool shapes_decided(const graph::Graph& graph, const std::map<std::string, Shape
 
 }  // namespace
 
-Session::Impl::Impl(const Model& model, SessionOptions wanted, std::vector<runtime::ProbePoint> points)
-    : cache(model.compile_cache()),
-      graph(cache->optimized(wanted.disabled_passes)),
-      options(std::move(wanted)),
+Session::Impl::Impl(Model model, SessionOptions wanted, std::vector<runtime::ProbePoint> points)
+    : options(std::move(wanted)),
+      cache(options.release_weights ? nullptr : model.compile_cache()),
+      packs(model.compile_cache()->packs()),
       isa(simd::choose_isa()),
-      probes(std::move(points)),
-      input_names(names_of(*graph, graph->inputs)),
-      output_names(names_of(*graph, graph->outputs)) {
+      probes(std::move(points)) {
   if (options.threads < 0) {
     throw Error(ErrorCode::InvalidArgument, fmt::format("threads = {}", options.threads),
                 {.cure = "use 0 or more"});
@@ -94,8 +93,14 @@ Session::Impl::Impl(const Model& model, SessionOptions wanted, std::vector<runti
     throw Error(ErrorCode::InvalidArgument, fmt::format("micro_batch = {}", options.micro_batch),
                 {.cure = "use 0 or a divisor of the batch"});
   }
+  std::shared_ptr<const graph::Graph> stated;
+  if (!options.observers.empty()) stated = model.shared_graph();
+  graph = cache != nullptr ? cache->optimized(options.disabled_passes)
+                           : runtime::optimized_alone(std::move(model), options.disabled_passes);
+  input_names = names_of(*graph, graph->inputs);
+  output_names = names_of(*graph, graph->outputs);
   probe_plain.assign(probes.size(), false);
-  add_observers(model);
+  if (stated != nullptr) add_observers(std::move(stated));
   for (const runtime::ProbePoint& point : probes) probe_pointers.push_back(point.probe);
   if (options.arena != nullptr) {
     arena = options.arena;
@@ -123,9 +128,8 @@ runtime::Execution& Session::Impl::ready() {
   return *execution;
 }
 
-void Session::Impl::add_observers(const Model& model) {
-  if (options.observers.empty()) return;
-  const graph::Graph& original = model.graph();
+void Session::Impl::add_observers(std::shared_ptr<const graph::Graph> stated) {
+  const graph::Graph& original = *stated;
   bool vanished = false;
   for (Observer* observer : options.observers) {
     for (const graph::NodeId id : original.order()) {
@@ -141,7 +145,7 @@ void Session::Impl::add_observers(const Model& model) {
     }
   }
   // A pass absorbed a value that somebody watches: compile the network as the model states it.
-  if (vanished) graph = model.shared_graph();
+  if (vanished) graph = std::move(stated);
 }
 
 void Session::Impl::reshape(const std::map<std::string, Shape>& wanted) {
@@ -150,27 +154,56 @@ void Session::Impl::reshape(const std::map<std::string, Shape>& wanted) {
   plan::PlanOptions request;
   request.isa = isa;
   request.input_shapes = plan::resolve_input_shapes(*graph, merged);
+  if (released) {
+    if (execution.has_value() && request.input_shapes == input_shapes) return;
+    throw Error(
+        ErrorCode::InvalidArgument,
+        "the weights were released when the network was compiled, for other input shapes",
+        {.model = graph->metadata.model_name,
+         .cure = "give these shapes when the session is made (SessionOptions::input_shapes), or leave "
+                 "SessionOptions::release_weights out"});
+  }
   request.reference_only = options.reference_only;
   request.micro_batch = options.micro_batch;
   for (std::size_t i = 0; i < probes.size(); ++i)
     request.probes.push_back({probes[i].value, probe_plain[i], probes[i].watch});
-  std::shared_ptr<const plan::Plan> plan = cache->plan(graph, request);
+  std::shared_ptr<const plan::Plan> plan = compile(request);
   execution.reset();  // its memory goes before the next one's comes
   execution.emplace(std::move(plan), arena != nullptr ? arena->threads() : 1);
   input_shapes = std::move(request.input_shapes);
   times = {};
 }
 
+std::shared_ptr<const plan::Plan> Session::Impl::compile(const plan::PlanOptions& request) {
+  std::shared_ptr<const plan::Plan> plan;
+  if (cache != nullptr) {
+    on_threads([&](Parallel& parallel) { plan = cache->plan(graph, request, parallel); });
+    return plan;
+  }
+  plan::Packing packing(*packs);
+  plan = plan::compile(*graph, request, packing);
+  // From here on a constant lives until it is packed.
+  graph = runtime::face_of(*graph);
+  released = true;
+  on_threads([&](Parallel& parallel) { packing.run(parallel); });
+  return plan;
+}
+
+template <class Body>
+void Session::Impl::on_threads(Body&& body) {
+  if (crew.has_value()) {
+    crew->run([&] { body(*crew); });
+  } else {
+    SerialParallel serial;
+    body(serial);
+  }
+}
+
 void Session::Impl::run() {
   runtime::Execution& network = ready();
   const FlushSubnormals flush;
   runtime::StepTimes* measured = options.profile ? &times : nullptr;
-  if (crew.has_value()) {
-    crew->run([&] { network.run(*crew, probe_pointers, measured); });
-  } else {
-    SerialParallel serial;
-    network.run(serial, probe_pointers, measured);
-  }
+  on_threads([&](Parallel& parallel) { network.run(parallel, probe_pointers, measured); });
 }
 
 std::size_t Session::Impl::input_index(const std::string& name) const {
@@ -181,8 +214,8 @@ std::size_t Session::Impl::output_index(const std::string& name) const {
   return index_of(output_names, name, "output", graph->metadata.model_name);
 }
 
-Session::Session(const Model& model, SessionOptions options)
-    : impl_(std::make_unique<Impl>(model, std::move(options))) {}
+Session::Session(Model model, SessionOptions options)
+    : impl_(std::make_unique<Impl>(std::move(model), std::move(options))) {}
 Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Session::~Session() = default;
 Session::Session(Session&&) noexcept = default;

@@ -19,7 +19,7 @@ namespace ember {
 /// A session, with what the public face does not show: probes on internal values.
 struct Session::Impl {
   /// `probes` name values of optimized_graph(model, options); each must exist there.
-  Impl(const Model& model, SessionOptions options, std::vector<runtime::ProbePoint> probes = {});
+  Impl(Model model, SessionOptions options, std::vector<runtime::ProbePoint> probes = {});
 
   void run();
   /// The compiled network; compiles for the shapes known so far if that has not happened yet.
@@ -28,9 +28,11 @@ struct Session::Impl {
   [[nodiscard]] std::size_t input_index(const std::string& name) const;
   [[nodiscard]] std::size_t output_index(const std::string& name) const;
 
-  std::shared_ptr<runtime::CompileCache> cache;
-  std::shared_ptr<const graph::Graph> graph;  ///< what is compiled
   SessionOptions options;
+  std::shared_ptr<runtime::CompileCache> cache;  ///< null with SessionOptions::release_weights
+  std::shared_ptr<plan::PackCache> packs;        ///< the cache's
+  std::shared_ptr<const graph::Graph> graph;     ///< what is compiled; its face only once that is released
+  bool released = false;
   simd::Isa isa;
   std::vector<runtime::ProbePoint> probes;
   std::vector<std::unique_ptr<runtime::Probe>> observer_probes;  ///< adapters for SessionOptions::observers
@@ -44,7 +46,12 @@ struct Session::Impl {
   runtime::StepTimes times;
 
  private:
-  void add_observers(const Model& model);
+  /// `stated`: the network as its model states it.
+  void add_observers(std::shared_ptr<const graph::Graph> stated);
+  std::shared_ptr<const plan::Plan> compile(const plan::PlanOptions& request);
+  /// Calls body(parallel) with the threads of this session.
+  template <class Body>
+  void on_threads(Body&& body);
 };
 
 namespace runtime {

@@ -50,6 +50,11 @@ struct SessionOptions {
   /// model says. Otherwise a divisor of the batch; networks whose samples depend on each other, or that are
   /// observed, run whole all the same. The results have the same bits either way.
   std::int64_t micro_batch = 0;
+  /// For a session that runs one combination of input shapes: frees the model's weights while they are put
+  /// into the form that kernels read, which takes less memory and time. Other shapes than it was compiled for
+  /// (see input_shapes) are an Error. Move the model into the session, for what others hold of it stays
+  /// alive: Session(Model::load(file), {.release_weights = true}).
+  bool release_weights = false;
   /// Measures time per step; read it with Session::profile().
   bool profile = false;
   /// Portable passes to leave out, by name (see pass_names()); for debugging.
@@ -77,7 +82,7 @@ struct ProfileEntry {
 /// its packed weights. All functions throw Error.
 class Session {
  public:
-  explicit Session(const Model& model, SessionOptions options = {});
+  explicit Session(Model model, SessionOptions options = {});
   ~Session();
   Session(Session&&) noexcept;
   Session& operator=(Session&&) noexcept;

@@ -15,10 +15,10 @@
 #include "audit/channel_watch.hpp"
 #include "core/subnormals.hpp"
 #include "ops/activation_pattern.hpp"
-#include "plan/pack_cache.hpp"
 #include "plan/plan.hpp"
 #include "runtime/execution.hpp"
 #include "runtime/threads.hpp"
+#include "support/compiled.hpp"
 #include "support/graph_builder.hpp"
 #include "support/random_tensor.hpp"
 
@@ -55,7 +55,6 @@ Seen watch(const Net& net, const Tensor& input, std::int64_t batch, simd::Isa is
   builder.output(net.build(builder, builder.input("x", DataType::Float32, dims)));
   const std::vector<ops::ActivationPattern> patterns = ops::find_activations(builder.graph());
   dims[0] = batch;
-  plan::PackCache packs;
   plan::PlanOptions options;
   options.isa = isa;
   options.input_shapes = plan::resolve_input_shapes(builder.graph(), {{"x", Shape(dims)}});
@@ -69,7 +68,7 @@ Seen watch(const Net& net, const Tensor& input, std::int64_t batch, simd::Isa is
     options.probes.push_back({.value = builder.graph().value(pattern.input).name,
                               .watch = way == Way::Shown ? std::nullopt : watches.back()->rule()});
   }
-  const auto compiled = plan::compile(builder.graph(), options, packs);
+  const auto compiled = test::compiled(builder.graph(), options);
   runtime::Execution execution(compiled, threads);
   ThreadArena arena(threads);
   runtime::ArenaParallel parallel(threads);

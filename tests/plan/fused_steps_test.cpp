@@ -7,11 +7,11 @@
 
 #include "core/parallel.hpp"
 #include "ops/interpreter.hpp"
-#include "plan/pack_cache.hpp"
 #include "plan/plan.hpp"
 #include "plan/specialize.hpp"
 #include "runtime/execution.hpp"
 #include "simd/isa.hpp"
+#include "support/compiled.hpp"
 #include "support/graph_builder.hpp"
 #include "support/random_tensor.hpp"
 #include "support/two_workers.hpp"
@@ -68,13 +68,12 @@ GraphBuilder attention(const Form& f) {
 
 std::shared_ptr<const plan::Plan> compile(const graph::Graph& graph, simd::Isa isa,
                                           std::vector<plan::ProbeRequest> probes = {}) {
-  plan::PackCache packs;
   plan::PlanOptions options;
   options.isa = isa;
   options.input_shapes = plan::resolve_input_shapes(graph, {});
   options.micro_batch = options.input_shapes.begin()->second[0];  // whole: the steps themselves are looked at
   options.probes = std::move(probes);
-  return plan::compile(graph, options, packs);
+  return test::compiled(graph, options);
 }
 
 std::map<std::string, Tensor> inputs_of(const graph::Graph& graph) {

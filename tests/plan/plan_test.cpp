@@ -1,8 +1,13 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <map>
+#include <memory>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include <ember/error.hpp>
@@ -11,6 +16,7 @@
 #include "plan/pack_cache.hpp"
 #include "plan/plan.hpp"
 #include "plan/specialize.hpp"
+#include "support/compiled.hpp"
 #include "support/graph_builder.hpp"
 #include "support/random_tensor.hpp"
 
@@ -21,12 +27,11 @@ namespace {
 
 std::shared_ptr<const plan::Plan> compile(const graph::Graph& graph,
                                           std::vector<plan::ProbeRequest> probes = {}) {
-  plan::PackCache packs;
   plan::PlanOptions options;
   options.isa = simd::available_isas().back();
   options.input_shapes = plan::resolve_input_shapes(graph, {});
   options.probes = std::move(probes);
-  return plan::compile(graph, options, packs);
+  return test::compiled(graph, options);
 }
 
 Tensor integers(std::vector<std::int64_t> values) {
@@ -156,21 +161,61 @@ TEST_CASE("slots that live at the same time do not overlap, and the arena is tig
 
 TEST_CASE("packed weights are shared while somebody uses them and never mixed up") {
   plan::PackCache cache;
-  const auto source = std::make_shared<const Tensor>(Tensor::scalar(1.0F));
+  plan::Packing packing(cache);
+  SerialParallel serial;
+  auto source = std::make_shared<const Tensor>(Tensor::scalar(41.0F));
   int fills = 0;
-  const auto fill = [&](float* to) {
+  const auto fill = [&](const Tensor& from, float* to) {
     ++fills;
-    *to = 42.0F;
+    *to = from.data<float>()[0] + 1.0F;
   };
-  auto first = cache.get(source, "key", 16, fill);
-  auto second = cache.get(source, "key", 16, fill);
+  auto first = packing.get(source, "key", 16, fill);
+  CHECK(fills == 0);
+  packing.run(serial);
+  CHECK(first[0] == 42.0F);
+  auto second = packing.get(source, "key", 16, fill);
   CHECK(first == second);
-  CHECK(fills == 1);
-  CHECK(cache.get(source, "other", 16, fill) != first);
+  CHECK(packing.get(source, "other", 16, fill) != first);
+  packing.run(serial);
+  CHECK(fills == 1);  // nobody has kept the other one
   first.reset();
   second.reset();
-  CHECK(cache.get(source, "key", 16, fill)[0] == 42.0F);
-  CHECK(fills == 3);
+  first = packing.get(source, "key", 16, fill);
+  packing.run(serial);
+  CHECK(first[0] == 42.0F);
+  CHECK(fills == 2);
+
+  second = packing.get(source, "another", 16, fill);
+  const std::weak_ptr<const Tensor> watched = std::exchange(source, nullptr);
+  CHECK_FALSE(watched.expired());
+  packing.run(serial);
+  CHECK(watched.expired());
+}
+
+TEST_CASE("weights that two plans share are filled once, by whoever comes first") {
+  plan::PackCache cache;
+  plan::Packing one(cache), other(cache);
+  const auto source = std::make_shared<const Tensor>(Tensor::scalar(0.0F));
+  std::atomic<int> fills = 0;
+  const auto fill = [&](const Tensor&, float* to) {
+    ++fills;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    *to = 42.0F;
+  };
+  const auto first = one.get(source, "key", 16, fill);
+  const auto second = other.get(source, "key", 16, fill);
+  CHECK(first == second);
+  const auto run = [](plan::Packing& packing, const ops::PackedWeights& weights) {
+    SerialParallel serial;
+    packing.run(serial);
+    return weights[0];
+  };
+  float seen = 0;
+  std::thread thread([&] { seen = run(one, first); });
+  CHECK(run(other, second) == 42.0F);
+  thread.join();
+  CHECK(seen == 42.0F);
+  CHECK(fills == 1);
 }
 
 TEST_CASE("watched signs: Winograd only where a bias keeps rounding away from zero") {

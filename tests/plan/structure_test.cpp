@@ -11,10 +11,10 @@
 #include <vector>
 
 #include "ops/interpreter.hpp"
-#include "plan/pack_cache.hpp"
 #include "plan/plan.hpp"
 #include "plan/strided_view.hpp"
 #include "runtime/execution.hpp"
+#include "support/compiled.hpp"
 #include "support/graph_builder.hpp"
 #include "support/random_tensor.hpp"
 
@@ -42,11 +42,10 @@ class PlayedWorkers final : public Parallel {
 };
 
 std::shared_ptr<const plan::Plan> compile(const graph::Graph& graph, simd::Isa isa) {
-  plan::PackCache packs;
   plan::PlanOptions options;
   options.isa = isa;
   options.input_shapes = plan::resolve_input_shapes(graph, {});
-  return plan::compile(graph, options, packs);
+  return test::compiled(graph, options);
 }
 
 std::map<std::string, Tensor> random_inputs(const graph::Graph& graph) {

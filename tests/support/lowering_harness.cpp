@@ -46,6 +46,22 @@ class GuardedBuffer {
   std::shared_ptr<void> memory_;
 };
 
+/// Weights that a lowering wants packed.
+struct PackJob {
+  const Tensor* source;
+  std::shared_ptr<GuardedBuffer> buffer;
+  std::size_t count;
+  ops::PackFill fill;
+
+  /// False when more was written than asked for.
+  [[nodiscard]] bool run() const {
+    auto* floats = static_cast<float*>(buffer->data());
+    std::fill_n(floats, count, 0.0F);
+    fill(*source, floats);
+    return buffer->intact();
+  }
+};
+
 class TestLowerContext final : public ops::LowerContext {
  public:
   TestLowerContext(const graph::Graph& graph, graph::NodeId id, simd::Isa isa)
@@ -53,20 +69,19 @@ class TestLowerContext final : public ops::LowerContext {
 
   [[nodiscard]] const kernels::KernelTable& kernels() const override { return *table_; }
   [[nodiscard]] int block() const override { return table_->block; }
-  ops::PackedWeights pack(const Tensor&, std::string_view, std::size_t count,
-                          const std::function<void(float*)>& fill) override {
-    const auto buffer = std::make_shared<GuardedBuffer>(count * sizeof(float));
+  ops::PackedWeights pack(const Tensor& source, std::string_view, std::size_t count,
+                          ops::PackFill fill) override {
+    auto buffer = std::make_shared<GuardedBuffer>(count * sizeof(float));
     auto* floats = static_cast<float*>(buffer->data());
-    std::fill_n(floats, count, 0.0F);
-    fill(floats);
-    packed_intact_ = packed_intact_ && buffer->intact();
-    return {buffer, floats};
+    jobs_.push_back({&source, buffer, count, std::move(fill)});
+    return {std::move(buffer), floats};
   }
-  [[nodiscard]] bool packed_intact() const { return packed_intact_; }
+  /// What pack() was asked for so far.
+  [[nodiscard]] std::vector<PackJob> jobs() && { return std::move(jobs_); }
 
  private:
   const kernels::KernelTable* table_;
-  bool packed_intact_ = true;
+  std::vector<PackJob> jobs_;
 };
 
 bool may_block(const TensorDesc& desc) { return desc.type == DataType::Float32 && desc.shape.rank() >= 3; }
@@ -244,8 +259,9 @@ class Harness {
     ops::LowerResult answer;
     std::vector<TensorDesc> inputs(inputs_.size());
     std::vector<TensorDesc> outputs(expected_.size());
+    std::vector<PackJob> jobs;
     {
-      // The context is gone before the step runs: a step may keep nothing of it.
+      // The context is gone before weights are packed and the step runs: they may keep nothing of it.
       TestLowerContext context(test_.graph, id_, isa);
       for (std::size_t i = 0; i < inputs_.size(); ++i) {
         if (inputs_[i] != nullptr) inputs[i] = describe(i, given[i], table.block);
@@ -257,7 +273,10 @@ class Harness {
       context.constants = constants_;
       context.epilogue = test_.epilogue;
       answer = candidate.consider(context);
-      if (!context.packed_intact()) fail(run, "pack() was filled beyond its end");
+      jobs = std::move(context).jobs();
+    }
+    for (const PackJob& job : jobs) {
+      if (!job.run()) fail(run, "pack() was filled beyond its end");
     }
     const std::string name(candidate.implementation);
     if (const auto* refusal = std::get_if<ops::Refusal>(&answer)) {

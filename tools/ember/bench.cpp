@@ -5,6 +5,7 @@
 #include <numeric>
 #include <optional>
 #include <random>
+#include <utility>
 
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
@@ -146,40 +147,51 @@ std::int64_t samples_per_run(Session& session) {
   return shape.rank() == 0 ? 1 : shape[0];
 }
 
-Result bench(const Options& options) {
-  const Model model = Model::load(options.model);
-  const std::map<std::string, Shape> shapes = input_shapes(model, options);
-  Session session(model,
-                  {.threads = options.threads, .input_shapes = shapes, .micro_batch = options.micro_batch});
+Session ready_session(const Options& options, bool profile) {
+  Model model = Model::load(options.model);
+  std::map<std::string, Shape> shapes = input_shapes(model, options);
+  Session session(std::move(model), {.threads = options.threads,
+                                     .input_shapes = std::move(shapes),
+                                     .micro_batch = options.micro_batch,
+                                     .release_weights = true,
+                                     .profile = profile});
   fill_inputs(session);
+  return session;
+}
+
+Result measure_latency(const Options& options) {
+  Session session = ready_session(options, false);
   warm_up(session, options);
   const std::vector<double> latencies = measure(session, options.seconds);
-  Result result{.runs = latencies.size(),
-                .batch = options.batch != 0              ? options.batch
-                         : session.input_names().empty() ? 1
-                                                         : samples_per_run(session),
-                .latency = summarize(latencies),
-                .flops = session.flops(),
-                .arena_bytes = session.arena_bytes(),
-                .isa = session.isa(),
-                .batching = session.batching(),
-                .threads = session.threads(),
-                .profile = {}};
-  if (options.profile) {
-    // Apart from the latencies, which the clock's own cost would distort in small networks.
-    Session profiled(model, {.threads = options.threads,
-                             .input_shapes = shapes,
-                             .micro_batch = options.micro_batch,
-                             .profile = true});
-    fill_inputs(profiled);
-    profiled.run();
-    profiled.reset_profile();
-    measure(profiled, options.seconds / 2);
-    result.profile = profiled.profile();
-    std::stable_sort(
-        result.profile.begin(), result.profile.end(),
-        [](const ProfileEntry& a, const ProfileEntry& b) { return a.milliseconds > b.milliseconds; });
-  }
+  return {.runs = latencies.size(),
+          .batch = options.batch != 0              ? options.batch
+                   : session.input_names().empty() ? 1
+                                                   : samples_per_run(session),
+          .latency = summarize(latencies),
+          .flops = session.flops(),
+          .arena_bytes = session.arena_bytes(),
+          .isa = session.isa(),
+          .batching = session.batching(),
+          .threads = session.threads(),
+          .profile = {}};
+}
+
+/// Apart from the latencies, which the clock's own cost would distort in small networks. Slowest first.
+std::vector<ProfileEntry> measure_steps(const Options& options) {
+  Session session = ready_session(options, true);
+  session.run();
+  session.reset_profile();
+  measure(session, options.seconds / 2);
+  std::vector<ProfileEntry> profile = session.profile();
+  std::stable_sort(profile.begin(), profile.end(), [](const ProfileEntry& a, const ProfileEntry& b) {
+    return a.milliseconds > b.milliseconds;
+  });
+  return profile;
+}
+
+Result bench(const Options& options) {
+  Result result = measure_latency(options);
+  if (options.profile) result.profile = measure_steps(options);
   return result;
 }
 

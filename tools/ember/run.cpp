@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <random>
+#include <utility>
 
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
@@ -308,7 +309,7 @@ class Judgement {
 };
 
 int run(Options& options) {
-  const Model model = Model::load(options.model);
+  Model model = Model::load(options.model);
   Arrays expected_case;
   if (!options.expect.empty()) expected_case = load_npz(options.expect);
   const Arrays expected = take(expected_case, "out/");
@@ -323,14 +324,18 @@ int run(Options& options) {
   for (const auto& [name, tensor] : inputs) session_options.input_shapes.emplace(name, tensor.shape());
   session_options.disabled_passes = {options.disabled_passes.begin(), options.disabled_passes.end()};
   if (options.reference) session_options.reference_only = {"*"};
-  Session session(model, session_options);
+  std::optional<Model> kept;
+  if (!expected.empty() || options.watch.given()) kept = model;
+  session_options.release_weights = !kept.has_value();
+  Session session(std::move(model), session_options);
   const TensorMap outputs = session.run(inputs);
 
-  const std::map<std::string, Comparison> comparisons =
-      Judgement(model, session_options, inputs, options).compare_all(outputs, expected);
+  std::map<std::string, Comparison> comparisons;
+  if (!expected.empty())
+    comparisons = Judgement(*kept, session_options, inputs, options).compare_all(outputs, expected);
   const bool passed =
       std::all_of(comparisons.begin(), comparisons.end(), [](const auto& c) { return c.second.passed(); });
-  if (options.watch.given()) options.watch.run(model, inputs, options.threads);
+  if (options.watch.given()) options.watch.run(*kept, inputs, options.threads);
   std::map<std::string, fs::path> files;
   if (!options.output_dir.empty()) {
     files = name_files(outputs, options.output_dir);
