@@ -81,18 +81,27 @@ void run_rows(const GemmJob& job, std::int64_t row_begin, std::int64_t row_end, 
   const std::int64_t whole = smaller(tile_end, job.n / kTileColumns);
   const std::int64_t passes = larger(1, (job.k + kStepsPerPass - 1) / kStepsPerPass);
   const std::int64_t together = epilogue.in_registers ? row_end - row_begin : kRowsTogether;
+  const auto first_step = [&](std::int64_t pass) { return job.k * pass / passes; };
+  const auto weights_of = [&](std::int64_t tile, std::int64_t pass) {
+    return job.b + (tile * job.k + first_step(pass)) * kTileColumns;
+  };
   for (std::int64_t pass = 0; pass < passes; ++pass) {
-    const std::int64_t k = job.k * pass / passes;
+    const std::int64_t k = first_step(pass);
     const bool last = pass + 1 == passes;
     const std::int64_t step = last ? together : row_end - row_begin;
     for (std::int64_t tile = tile_begin; tile < whole; ++tile) {
+      // Behind the last columns of a part most often come those of the next.
+      const float* next = nullptr;
+      if (tile + 1 < whole) next = weights_of(tile + 1, pass);
+      else if (!last) next = weights_of(tile_begin, pass + 1);
+      else if ((tile + 1) * kTileColumns < job.n) next = weights_of(tile + 1, 0);
       for (std::int64_t row = row_begin; row < row_end; row += step) {
         const std::int64_t rows = smaller(step, row_end - row);
         ColumnTile t = part_of(job, epilogue, row, tile);
         t.input += k;
-        t.depth = t.lanes = job.k * (pass + 1) / passes - k;
-        t.weights += k * kTileColumns;
-        t.next = tile + 1 < whole ? t.weights + job.k * kTileColumns : nullptr;
+        t.depth = t.lanes = first_step(pass + 1) - k;
+        t.weights = weights_of(tile, pass);
+        t.next = next;
         t.resume = job.resume || pass > 0;
         if (!last) t.epilogue = nullptr;
         run_column(t, kTileVectors, 0, rows);
