@@ -42,13 +42,14 @@ void count_flops(benchmark::State& state, simd::Isa isa, double flops) {
 void gemm(benchmark::State& state, simd::Isa isa, std::int64_t m, std::int64_t k, std::int64_t n) {
   const kernels::GemmKernels& kernels = *kernels::table(isa).gemm;
   const std::int64_t tiles = (n + kernels.tile.columns - 1) / kernels.tile.columns;
+  const std::int64_t rows = 12 * kernels.tile.rows;  // as a step splits them
   const Numbers a(m * k);
   const Numbers b(tiles * kernels.tile.columns * k);
   const Numbers c(m * n);
   const kernels::GemmJob job{
       .m = m, .n = n, .k = k, .a = a.data(), .a_row = k, .b = b.data(), .c = c.data(), .c_row = n};
   for (auto _ : state) {
-    for (std::int64_t row = 0; row < m; row += 96) kernels.run(job, row, std::min(m, row + 96), 0, tiles);
+    for (std::int64_t row = 0; row < m; row += rows) kernels.run(job, row, std::min(m, row + rows), 0, tiles);
     benchmark::ClobberMemory();
   }
   count_flops(state, isa, 2.0 * static_cast<double>(m) * static_cast<double>(n * k));

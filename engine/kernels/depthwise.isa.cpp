@@ -71,7 +71,7 @@ EMBER_INLINE void finish_outputs(const RowWork& w, Vec* sums, std::int64_t at, s
 #pragma GCC unroll 8
   for (int i = 0; i < kCount; ++i) store(output + i * stride, sums[i]);
   if (!epilogue.in_registers && !w.watched && w.counted == nullptr)
-    finish_stored(epilogue, output, residual, kCount, stride, w.channel);
+    finish_stored(epilogue, output, residual, kCount, kLanes, stride, w.channel);
 }
 
 /// Taps [begin, end) of the width, kCount outputs from `first`, any step and dilation.

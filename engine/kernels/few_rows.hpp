@@ -2,7 +2,7 @@
 
 // Products of few rows: bound by how fast weights arrive. Included only by *.isa.cpp files.
 
-#include "kernels/register_tile.hpp"
+#include "kernels/column_tile.hpp"
 
 namespace ember::kernels::EMBER_ISA_NAMESPACE {
 
@@ -15,11 +15,10 @@ EMBER_INLINE constexpr std::int64_t few_rows_tiles(std::int64_t rows) {
 #endif
 }
 
-/// One or two rows times `tiles` (1 to few_rows_tiles(rows)) neighbouring tiles of columns, b_tile floats
-/// apart: enough sums side by side to keep the multipliers busy while weights stream by, and enough streams
-/// to keep the memory busy. With `steps`, the depth's steps are these. `columns` of the result exist; those
-/// beyond hold sums without an epilogue.
-void few_rows(const TileWork& work, std::int64_t rows, std::int64_t tiles, std::int64_t b_tile,
-              const std::int32_t* steps, std::int64_t columns);
+/// One or two rows times `tiles` (1 to few_rows_tiles(rows)) neighbouring tiles of columns, their weights
+/// `weights_tile` floats apart: enough sums side by side to keep the multipliers busy while weights stream
+/// by, and enough streams to keep the memory busy. With `steps`, the depth's steps are these.
+void few_rows(const ColumnTile& work, std::int64_t rows, std::int64_t tiles, std::int64_t weights_tile,
+              const std::int32_t* steps);
 
 }  // namespace ember::kernels::EMBER_ISA_NAMESPACE

@@ -2,39 +2,36 @@
 
 #include "kernels/gemm.hpp"
 #include "kernels/tile_epilogue.hpp"
+#include "kernels/tile_sums.hpp"
 
 namespace ember::kernels::EMBER_ISA_NAMESPACE {
 
 namespace {
 
 template <int kRows, int kTiles, bool kChosen>
-void few(const TileWork& w, std::int64_t b_tile, const std::int32_t* steps, std::int64_t columns) {
+void few(const ColumnTile& t, std::int64_t weights_tile, const std::int32_t* steps) {
   constexpr int kVectors = kTiles * kTileVectors;
+  const auto output_at = [&](int r, int v) { return t.output + r * t.out_row + v * kLanes; };
   Vec sums[kRows][kVectors];
-#pragma GCC unroll 16
-  for (int v = 0; v < kVectors; ++v) {
-    const Vec bias = w.bias != nullptr ? load(w.bias + v * kLanes) : broadcast(0.0F);
-#pragma GCC unroll 2
-    for (int r = 0; r < kRows; ++r) sums[r][v] = w.resume ? load(w.c + r * w.c_row + v * kLanes) : bias;
-  }
-  const float* a = w.a;
-  const float* b = w.b;
+  start_sums(sums, t.bias, t.resume, output_at);
+  const float* a = t.input;
+  const float* b = t.weights;
 #pragma GCC unroll 1
-  for (std::int64_t i = 0; i < w.depth; ++i) {
+  for (std::int64_t i = 0; i < t.depth; ++i) {
     if constexpr (kChosen) {
       // Rows of weights far apart are nothing the hardware foresees.
-      const float* ahead = w.b + std::int64_t{steps[i + GemmKernels::kStepPadding]} * kTileColumns;
+      const float* ahead = t.weights + std::int64_t{steps[i + GemmKernels::kStepPadding]} * kTileColumns;
 #pragma GCC unroll 4
-      for (int t = 0; t < kTiles; ++t) __builtin_prefetch(ahead + t * b_tile);
-      a = w.a + steps[i];
-      b = w.b + std::int64_t{steps[i]} * kTileColumns;
+      for (int tile = 0; tile < kTiles; ++tile) __builtin_prefetch(ahead + tile * weights_tile);
+      a = t.input + steps[i];
+      b = t.weights + std::int64_t{steps[i]} * kTileColumns;
     }
 #pragma GCC unroll 2
     for (int r = 0; r < kRows; ++r) {
-      const Vec value = broadcast(a[r * w.a_row]);
+      const Vec value = broadcast(a[r * t.input_row]);
 #pragma GCC unroll 16
       for (int v = 0; v < kVectors; ++v) {
-        const Vec column = load(b + v / kTileVectors * b_tile + v % kTileVectors * kLanes);
+        const Vec column = load(b + v / kTileVectors * weights_tile + v % kTileVectors * kLanes);
         sums[r][v] = fmadd(value, column, sums[r][v]);
       }
     }
@@ -43,25 +40,13 @@ void few(const TileWork& w, std::int64_t b_tile, const std::int32_t* steps, std:
       b += kTileColumns;
     }
   }
-  const TileEpilogue epilogue(*w.before, *w.after);
-#pragma GCC unroll 2
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 16
-    for (int v = 0; v < kVectors; ++v) {
-      const std::int64_t offset = r * w.c_row + v * kLanes;
-      const float* residual = w.residual == nullptr ? nullptr : w.residual + offset;
-      const Vec sum = sums[r][v] + broadcast(0.0F);
-      store(w.c + offset, epilogue.in_registers ? epilogue.apply(sum, residual) : sum);
-    }
-  }
-  if (epilogue.in_registers) return;
-  for (std::int64_t i = 0; i < columns; i += kLanes) {
-    finish_stored(epilogue, w.c + i, w.residual == nullptr ? nullptr : w.residual + i, kRows, w.c_row,
-                  w.channel + i);
-  }
+  make_zeros_positive(sums);
+  const auto residual_at = [&](int r, int v) { return t.residual + r * t.out_row + v * kLanes; };
+  if (t.epilogue != nullptr) t.epilogue->apply_tile(sums, t.residual != nullptr, residual_at);
+  store_sums(sums, output_at);
 }
 
-using FewFunction = void (*)(const TileWork&, std::int64_t, const std::int32_t*, std::int64_t);
+using FewFunction = void (*)(const ColumnTile&, std::int64_t, const std::int32_t*);
 
 template <bool kChosen>
 FewFunction few_of(std::int64_t rows, std::int64_t tiles) {
@@ -81,9 +66,9 @@ FewFunction few_of(std::int64_t rows, std::int64_t tiles) {
 
 }  // namespace
 
-void few_rows(const TileWork& work, std::int64_t rows, std::int64_t tiles, std::int64_t b_tile,
-              const std::int32_t* steps, std::int64_t columns) {
-  (steps == nullptr ? few_of<false>(rows, tiles) : few_of<true>(rows, tiles))(work, b_tile, steps, columns);
+void few_rows(const ColumnTile& work, std::int64_t rows, std::int64_t tiles, std::int64_t weights_tile,
+              const std::int32_t* steps) {
+  (steps == nullptr ? few_of<false>(rows, tiles) : few_of<true>(rows, tiles))(work, weights_tile, steps);
 }
 
 }  // namespace ember::kernels::EMBER_ISA_NAMESPACE

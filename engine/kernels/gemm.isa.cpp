@@ -1,8 +1,9 @@
 #include "kernels/gemm.hpp"
 
+#include "kernels/column_tile.hpp"
 #include "kernels/few_rows.hpp"
-#include "kernels/register_tile.hpp"
 #include "kernels/square_transpose.hpp"
+#include "kernels/tile_epilogue.hpp"
 #include "kernels/vector_loop.hpp"
 #include "simd/lanes.hpp"
 
@@ -10,43 +11,34 @@ namespace ember::kernels::EMBER_ISA_NAMESPACE {
 
 namespace {
 
-/// Steps of k per pass: what a tile of b takes in L1 next to the rows of a.
-constexpr std::int64_t kDepthBlock = 512;
+/// Rows that what has no room in registers follows: they are still in L1.
+constexpr std::int64_t kRowsTogether = 4 * kTileRows;
 
-TileWork work_of(const GemmJob& job) {
-  TileWork w;
-  w.a_row = job.a_row;
-  w.c_row = job.c_row;
-  w.c_block = kBlock;
-  w.resume = job.resume;
-  w.positive_zero = true;
-  w.before = &job.epilogue.before;
-  w.after = &job.epilogue.after;
-  return w;
-}
-
-void aim_columns(const GemmJob& job, std::int64_t tile, TileWork& w) {
+/// A job's rows from `row` on, and its columns from those of `tile` on.
+ColumnTile part_of(const GemmJob& job, const TileEpilogue& epilogue, std::int64_t row, std::int64_t tile) {
   const std::int64_t column = tile * kTileColumns;
-  w.channel = column;
-  w.bias = job.epilogue.bias == nullptr ? nullptr : job.epilogue.bias + column;
+  const std::int64_t at = row * job.c_row + column;
+  ColumnTile t;
+  t.input = job.a + row * job.a_row;
+  t.input_row = job.a_row;
+  t.depth = t.lanes = job.k;
+  t.weights = job.b + column * job.k;
+  t.bias = job.epilogue.bias == nullptr ? nullptr : job.epilogue.bias + column;
+  t.resume = job.resume;
+  t.positive_zero = true;
+  t.output = job.c + at;
+  t.out_row = job.c_row;
+  t.residual = job.epilogue.residual == nullptr ? nullptr : job.epilogue.residual + at;
+  t.channel = column;
+  t.epilogue = epilogue.in_registers ? &epilogue : nullptr;
+  return t;
 }
 
-void aim_rows(const GemmJob& job, std::int64_t row, std::int64_t tile, TileWork& w) {
-  const std::int64_t at = row * job.c_row + tile * kTileColumns;
-  w.a = job.a + row * job.a_row;
-  w.c = job.c + at;
-  w.residual = job.epilogue.residual == nullptr ? nullptr : job.epilogue.residual + at;
-}
-
-/// Fetches what a tile writes, and the residual it reads, while it is being summed.
-EMBER_INLINE void fetch_result(const TileWork& w, std::int64_t rows) {
-  constexpr std::int64_t kLine = 16;
-  for (std::int64_t r = 0; r < rows; ++r) {
-    for (std::int64_t i = 0; i < kTileColumns; i += kLine) {
-      __builtin_prefetch(w.c + r * w.c_row + i, 1);
-      if (w.residual != nullptr) __builtin_prefetch(w.residual + r * w.c_row + i);
-    }
-  }
+/// What of the epilogue has no room in registers.
+EMBER_INLINE void finish(const ColumnTile& t, const TileEpilogue& epilogue, std::int64_t rows,
+                         std::int64_t columns) {
+  if (t.epilogue == nullptr)
+    finish_stored(epilogue, t.output, t.residual, rows, columns, t.out_row, t.channel);
 }
 
 /// Copies `columns` columns of rows that lie from_row and to_row apart.
@@ -59,71 +51,72 @@ void copy_rows(const float* from, std::int64_t from_row, float* to, std::int64_t
   }
 }
 
-/// Runs `product` on `rows` rows and `width` columns of c from the one that w.c points at, of which `columns`
-/// exist: beside c, and copied.
+/// Runs `product` on a part of `rows` rows and `width` columns, of which `columns` exist: beside c, and
+/// copied.
 template <std::int64_t kFloats, class Product>
-EMBER_INLINE void run_beside(TileWork w, std::int64_t rows, std::int64_t width, std::int64_t columns,
+EMBER_INLINE void run_beside(ColumnTile t, std::int64_t rows, std::int64_t width, std::int64_t columns,
                              Product&& product) {
   float out[kFloats];
   float residual[kFloats];
-  float* c = w.c;
-  const std::int64_t c_row = w.c_row;
-  if (w.residual != nullptr) {
+  float* c = t.output;
+  const std::int64_t c_row = t.out_row;
+  if (t.residual != nullptr) {
     for (std::int64_t i = 0; i < rows * width; ++i) residual[i] = 0.0F;
-    copy_rows(w.residual, c_row, residual, width, rows, columns);
-    w.residual = residual;
+    copy_rows(t.residual, c_row, residual, width, rows, columns);
+    t.residual = residual;
   }
-  if (w.resume) {
+  if (t.resume) {
     for (std::int64_t i = 0; i < rows * width; ++i) out[i] = 0.0F;
     copy_rows(c, c_row, out, width, rows, columns);
   }
-  w.c = out;
-  w.c_row = width;
-  product(w);
+  t.output = out;
+  t.out_row = width;
+  product(t);
   copy_rows(out, width, c, c_row, rows, columns);
-}
-
-/// Calls f(first row, rows) for row tiles of as equal a height as possible.
-template <class F>
-EMBER_INLINE void for_each_row_tile(std::int64_t begin, std::int64_t end, F&& f) {
-  const std::int64_t rows = end - begin;
-  const std::int64_t tiles = (rows + kTileRows - 1) / kTileRows;
-  for (std::int64_t t = 0; t < tiles; ++t) {
-    const std::int64_t first = begin + rows * t / tiles;
-    f(first, begin + rows * (t + 1) / tiles - first);
-  }
 }
 
 void run_rows(const GemmJob& job, std::int64_t row_begin, std::int64_t row_end, std::int64_t tile_begin,
               std::int64_t tile_end) {
-  TileWork w = work_of(job);
+  const TileEpilogue epilogue(job.epilogue.before, job.epilogue.after);
   const std::int64_t whole = smaller(tile_end, job.n / kTileColumns);
-  for (std::int64_t k = 0; k < job.k || k == 0; k += kDepthBlock) {
-    w.depth = smaller(kDepthBlock, job.k - k);
-    w.resume = job.resume || k > 0;
-    w.partial = k + w.depth < job.k;
+  const std::int64_t passes = larger(1, (job.k + kStepsPerPass - 1) / kStepsPerPass);
+  const std::int64_t together = epilogue.in_registers ? row_end - row_begin : kRowsTogether;
+  const auto first_step = [&](std::int64_t pass) { return job.k * pass / passes; };
+  const auto weights_of = [&](std::int64_t tile, std::int64_t pass) {
+    return job.b + (tile * job.k + first_step(pass)) * kTileColumns;
+  };
+  for (std::int64_t pass = 0; pass < passes; ++pass) {
+    const std::int64_t k = first_step(pass);
+    const bool last = pass + 1 == passes;
+    const std::int64_t step = last ? together : row_end - row_begin;
     for (std::int64_t tile = tile_begin; tile < whole; ++tile) {
-      aim_columns(job, tile, w);
-      w.b = job.b + (tile * job.k + k) * kTileColumns;
-      for_each_row_tile(row_begin, row_end, [&](std::int64_t row, std::int64_t rows) {
-        aim_rows(job, row, tile, w);
-        w.a += k;
-        fetch_result(w, rows);
-        register_tile(rows, kTileVectors)(w);
-      });
+      // Behind the last columns of a part most often come those of the next.
+      const float* next = nullptr;
+      if (tile + 1 < whole) next = weights_of(tile + 1, pass);
+      else if (!last) next = weights_of(tile_begin, pass + 1);
+      else if ((tile + 1) * kTileColumns < job.n) next = weights_of(tile + 1, 0);
+      for (std::int64_t row = row_begin; row < row_end; row += step) {
+        const std::int64_t rows = smaller(step, row_end - row);
+        ColumnTile t = part_of(job, epilogue, row, tile);
+        t.input += k;
+        t.depth = t.lanes = first_step(pass + 1) - k;
+        t.weights = weights_of(tile, pass);
+        t.next = next;
+        t.resume = job.resume || pass > 0;
+        if (!last) t.epilogue = nullptr;
+        run_column(t, kTileVectors, 0, rows);
+        if (last) finish(t, epilogue, rows, kTileColumns);
+      }
     }
   }
-  if (whole < tile_end) {
-    w = work_of(job);
-    aim_columns(job, whole, w);
-    w.b = job.b + whole * kTileColumns * job.k;
-    w.depth = job.k;
-    const std::int64_t columns = job.n - whole * kTileColumns;
-    for_each_row_tile(row_begin, row_end, [&](std::int64_t row, std::int64_t rows) {
-      aim_rows(job, row, whole, w);
-      run_beside<kTileRows * kTileColumns>(w, rows, kTileColumns, columns, [&](const TileWork& beside) {
-        register_tile(rows, vectors_for(columns))(beside);
-      });
+  if (whole == tile_end) return;
+  const std::int64_t columns = job.n - whole * kTileColumns;
+  for (std::int64_t row = row_begin; row < row_end; row += kRowsTogether) {
+    const std::int64_t rows = smaller(kRowsTogether, row_end - row);
+    const ColumnTile t = part_of(job, epilogue, row, whole);
+    run_beside<kRowsTogether * kTileColumns>(t, rows, kTileColumns, columns, [&](const ColumnTile& beside) {
+      run_column(beside, vectors_for(columns), 0, rows);
+      finish(beside, epilogue, rows, columns);
     });
   }
 }
@@ -134,23 +127,22 @@ void run_few_rows(const GemmJob& job, std::int64_t row_begin, std::int64_t row_e
                   std::int64_t tile_end) {
   constexpr std::int64_t kFloats = 2 * few_rows_tiles(2) * kTileColumns;
   static_assert(kFloats >= few_rows_tiles(1) * kTileColumns);
-  TileWork w = work_of(job);
+  const TileEpilogue epilogue(job.epilogue.before, job.epilogue.after);
   const std::int64_t together = few_rows_tiles(smaller(2, row_end - row_begin));
-  w.depth = job.steps == nullptr ? job.k : job.step_count;
   for (std::int64_t tile = tile_begin; tile < tile_end; tile += together) {
-    aim_columns(job, tile, w);
-    w.b = job.b + tile * job.k * kTileColumns;
     const std::int64_t tiles = smaller(together, tile_end - tile);
     const std::int64_t width = tiles * kTileColumns;
     const std::int64_t columns = smaller(width, job.n - tile * kTileColumns);
     for (std::int64_t row = row_begin; row < row_end; row += 2) {
-      aim_rows(job, row, tile, w);
       const std::int64_t rows = smaller(2, row_end - row);
-      const auto product = [&](const TileWork& work) {
-        few_rows(work, rows, tiles, job.k * kTileColumns, job.steps, columns);
+      ColumnTile t = part_of(job, epilogue, row, tile);
+      if (job.steps != nullptr) t.depth = job.step_count;
+      const auto product = [&](const ColumnTile& part) {
+        few_rows(part, rows, tiles, job.k * kTileColumns, job.steps);
+        finish(part, epilogue, rows, columns);
       };
-      if (columns == width) product(w);
-      else run_beside<kFloats>(w, rows, width, columns, product);
+      if (columns == width) product(t);
+      else run_beside<kFloats>(t, rows, width, columns, product);
     }
   }
 }

@@ -68,7 +68,6 @@ struct TileWork {
   /// Packed weights needed next, and floats of them to fetch per step; null: those a few steps ahead.
   const float* ahead = nullptr;
   std::int64_t ahead_step = kTileColumns;
-  bool positive_zero = false;       ///< sums of -0 become +0
   bool partial = false;             ///< more steps follow in another tile: leave the epilogue out
   const float* residual = nullptr;  ///< of c[0]
   const Activation* before = nullptr;

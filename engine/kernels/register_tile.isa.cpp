@@ -1,6 +1,7 @@
 #include "kernels/register_tile.hpp"
 
 #include "kernels/tile_epilogue.hpp"
+#include "kernels/tile_sums.hpp"
 
 namespace ember::kernels::EMBER_ISA_NAMESPACE {
 
@@ -9,32 +10,15 @@ namespace {
 /// What positions outside the input read as.
 constexpr float kZeros[kBlock] = {};
 
-/// How many rows of packed weights ahead to fetch: hides L2 and L3 behind a few
-/// hundred cycles of sums.
-constexpr std::int64_t kPrefetchRows = 48;
-
 EMBER_INLINE std::int64_t column_offset(const TileWork& w, std::int64_t vector) {
   return vector / kVectorsPerBlock * w.c_block + vector % kVectorsPerBlock * kLanes;
 }
 
 /// The epilogue on a stored tile that is still in L1.
 void finish_tile(const TileWork& w, const TileEpilogue& epilogue, std::int64_t rows, std::int64_t vectors) {
-  if (w.c_block == kBlock) {
-    // Whole rows at a time, where they are contiguous.
-    const std::int64_t width = vectors * kLanes;
-    if (w.before->kind != ActivationKind::None)
-      apply_rows(*w.before, w.c, w.c, rows, width, w.c_row, w.c_row, w.channel);
-    for (std::int64_t row = 0; row < rows && w.residual != nullptr; ++row) {
-      for (std::int64_t at = row * w.c_row; at < row * w.c_row + width; at += kLanes)
-        store(w.c + at, load(w.c + at) + load(w.residual + at));
-    }
-    if (w.after->kind != ActivationKind::None)
-      apply_rows(*w.after, w.c, w.c, rows, width, w.c_row, w.c_row, w.channel);
-    return;
-  }
   for (std::int64_t v = 0; v < vectors; ++v) {
     const std::int64_t column = column_offset(w, v);
-    finish_stored(epilogue, w.c + column, w.residual == nullptr ? nullptr : w.residual + column, rows,
+    finish_stored(epilogue, w.c + column, w.residual == nullptr ? nullptr : w.residual + column, rows, kLanes,
                   w.c_row, w.channel + v * kLanes);
   }
 }
@@ -61,21 +45,6 @@ struct Ahead {
   }
 };
 
-/// One step of a tile: sums += a of each row × one row of packed weights.
-template <int kRows, int kVectors, class A>
-EMBER_INLINE void step(Vec (&sums)[kRows][kVectors], const float* b, Ahead& ahead, A&& a_of_row) {
-  Vec columns[kVectors];
-#pragma GCC unroll 8
-  for (int v = 0; v < kVectors; ++v) columns[v] = load(b + v * kLanes);
-  ahead.fetch<kVectors>();
-#pragma GCC unroll 32
-  for (int r = 0; r < kRows; ++r) {
-    const Vec value = broadcast(a_of_row(r));
-#pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) sums[r][v] = fmadd(value, columns[v], sums[r][v]);
-  }
-}
-
 template <int kRows, int kVectors>
 EMBER_INLINE void add_listed(Vec (&sums)[kRows][kVectors], const TileWork& w) {
   const std::int64_t a_row = w.a_row;
@@ -84,7 +53,8 @@ EMBER_INLINE void add_listed(Vec (&sums)[kRows][kVectors], const TileWork& w) {
 #pragma GCC unroll 1
   for (std::int64_t k = 0; k < w.depth; ++k, b += kTileColumns) {
     const float* a = w.a + w.offsets[k];
-    step(sums, b, ahead, [&](int r) { return a[r * a_row]; });
+    ahead.fetch<kVectors>();
+    add_step(sums, b, [&](int r) { return a[r * a_row]; });
   }
 }
 
@@ -132,7 +102,8 @@ EMBER_INLINE void add_levels(Vec (&sums)[kRows][kVectors], const TileWork& w) {
           }
 #pragma GCC unroll 1
           for (std::int64_t k = 0; k < depth; ++k) {
-            step(sums, b, ahead, [&](int r) { return kBordered ? rows[r][k] : a[r * a_row]; });
+            ahead.fetch<kVectors>();
+            add_step(sums, b, [&](int r) { return kBordered ? rows[r][k] : a[r * a_row]; });
             b += kTileColumns;
             if constexpr (!kBordered) a += a_step;
           }
@@ -144,41 +115,17 @@ EMBER_INLINE void add_levels(Vec (&sums)[kRows][kVectors], const TileWork& w) {
 
 template <int kRows, int kVectors, TileWalk kWalk>
 void tile(const TileWork& w) {
+  const auto output_at = [&](int r, int v) { return w.c + r * w.c_row + column_offset(w, v); };
+  const auto residual_at = [&](int r, int v) { return w.residual + r * w.c_row + column_offset(w, v); };
   Vec sums[kRows][kVectors];
-#pragma GCC unroll 8
-  for (int v = 0; v < kVectors; ++v) {
-    const Vec bias = w.bias != nullptr ? load(w.bias + v * kLanes) : broadcast(0.0F);
-#pragma GCC unroll 32
-    for (int r = 0; r < kRows; ++r) sums[r][v] = bias;
-  }
-  if (w.resume) {
-#pragma GCC unroll 32
-    for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) sums[r][v] = load(w.c + r * w.c_row + column_offset(w, v));
-    }
-  }
-
+  start_sums(sums, w.bias, w.resume, output_at);
   if constexpr (kWalk == TileWalk::Listed) add_listed(sums, w);
   else add_levels<kRows, kVectors, kWalk>(sums, w);
-
-  if (w.positive_zero) {
-#pragma GCC unroll 32
-    for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) sums[r][v] = sums[r][v] + broadcast(0.0F);
-    }
-  }
   const TileEpilogue epilogue(*w.before, *w.after);
   const bool finish_here = !w.partial && epilogue.in_registers;
-  const auto residual_at = [&](int r, int v) { return w.residual + r * w.c_row + column_offset(w, v); };
   if (w.counted != nullptr) w.counted->apply_tile(sums, w.residual != nullptr, residual_at, w.channel);
   else if (finish_here) epilogue.apply_tile(sums, w.residual != nullptr, residual_at);
-#pragma GCC unroll 32
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) store(w.c + r * w.c_row + column_offset(w, v), sums[r][v]);
-  }
+  store_sums(sums, output_at);
   if (!w.partial && !finish_here && w.counted == nullptr) finish_tile(w, epilogue, kRows, kVectors);
 }
 

@@ -4,6 +4,7 @@
 
 #include "kernels/activation_math.hpp"
 #include "kernels/product.hpp"
+#include "kernels/vector_loop.hpp"
 #include "kernels/watched_activation.hpp"
 
 namespace ember::kernels::EMBER_ISA_NAMESPACE {
@@ -144,18 +145,20 @@ struct CountedEpilogue {
   FloatRange firing{0.0F, 0.0F};
 };
 
-/// Any epilogue, on `rows` rows of one vector, `stride` floats apart and already stored (and so in L1).
-/// Lane 0 is `channel`.
+/// Any epilogue, on `rows` rows of `width` columns, `stride` floats apart and already stored (and so in L1).
+/// Column 0 is `channel`.
 inline void finish_stored(const TileEpilogue& epilogue, float* c, const float* residual, std::int64_t rows,
-                          std::int64_t stride, std::int64_t channel) {
+                          std::int64_t width, std::int64_t stride, std::int64_t channel) {
   if (epilogue.before->kind != ActivationKind::None)
-    apply_rows(*epilogue.before, c, c, rows, kLanes, stride, stride, channel);
-  if (residual != nullptr) {
-    for (std::int64_t row = 0; row < rows; ++row)
-      store(c + row * stride, load(c + row * stride) + load(residual + row * stride));
+    apply_rows(*epilogue.before, c, c, rows, width, stride, stride, channel);
+  for (std::int64_t row = 0; row < rows && residual != nullptr; ++row) {
+    const std::int64_t at = row * stride;
+    for_each_vector(width, [&](std::int64_t i, std::int64_t lanes) {
+      put(c + at + i, get(c + at + i, lanes) + get(residual + at + i, lanes), lanes);
+    });
   }
   if (epilogue.after->kind != ActivationKind::None)
-    apply_rows(*epilogue.after, c, c, rows, kLanes, stride, stride, channel);
+    apply_rows(*epilogue.after, c, c, rows, width, stride, stride, channel);
 }
 
 /// An epilogue of which something is watched, on stored positions of one vector of channels; `residual` is

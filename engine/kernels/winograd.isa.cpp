@@ -346,7 +346,7 @@ void finish(const WinogradJob& job, std::int64_t tile, std::int64_t row, std::in
                   epilogue.in_registers ? epilogue.apply(sum, residual ? added + x * kBlock : nullptr) : sum);
           }
           if (!epilogue.in_registers && !counted.applies())
-            finish_stored(epilogue, to, added, wide, kBlock, channel);
+            finish_stored(epilogue, to, added, wide, kLanes, kBlock, channel);
         }
         if (counted.applies())
           counted.add(at.sample * job.sample_pieces * PieceTotals::kChannels + channel, fired);

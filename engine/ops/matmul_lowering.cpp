@@ -54,8 +54,8 @@ class ProductStep final : public Step {
     const MatMulGeometry& g = plan_.g;
     tiles_ = ceil_div(g.n, kernels.tile.columns);
     packed_size_ = tiles_ * kernels.tile.columns * g.k;
-    constexpr std::int64_t kRowChunk = 96;
-    rows_ = Chunks(g.m, kRowChunk, kernels.tile.rows);
+    constexpr std::int64_t kRowTiles = 12;
+    rows_ = Chunks(g.m, kRowTiles * kernels.tile.rows, kernels.tile.rows);
     const auto flops = [&](std::int64_t rows, std::int64_t columns) {
       return 2.0 * static_cast<double>(rows) * static_cast<double>(columns * g.k);
     };
