@@ -1,10 +1,11 @@
 #include <cstdint>
+#include <memory>
 #include <string>
-#include <vector>
 
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
+#include "core/aligned_memory.hpp"
 #include "kernels/table.hpp"
 #include "ops/direct_conv.hpp"
 #include "support/peak.hpp"
@@ -15,11 +16,18 @@ using namespace ember;
 
 namespace {
 
-std::vector<float> numbers(std::int64_t count) {
-  std::vector<float> values(static_cast<std::size_t>(count));
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i % 101) * 0.01F - 0.5F;
-  return values;
-}
+/// Numbers that start on a cache line, as an engine's buffers do.
+class Numbers {
+ public:
+  explicit Numbers(std::int64_t count)
+      : memory_(allocate_aligned(static_cast<std::size_t>(count) * sizeof(float))) {
+    for (std::int64_t i = 0; i < count; ++i) data()[i] = static_cast<float>(i % 101) * 0.01F - 0.5F;
+  }
+  [[nodiscard]] float* data() const { return static_cast<float*>(memory_.get()); }
+
+ private:
+  std::shared_ptr<void> memory_;
+};
 
 /// FLOP/s, and the share of the measured multiply-add peak.
 void count_flops(benchmark::State& state, simd::Isa isa, double flops) {
@@ -32,9 +40,9 @@ void count_flops(benchmark::State& state, simd::Isa isa, double flops) {
 void gemm(benchmark::State& state, simd::Isa isa, std::int64_t m, std::int64_t k, std::int64_t n) {
   const kernels::GemmKernels& kernels = *kernels::table(isa).gemm;
   const std::int64_t tiles = (n + kernels.tile.columns - 1) / kernels.tile.columns;
-  const std::vector<float> a = numbers(m * k);
-  const std::vector<float> b = numbers(tiles * kernels.tile.columns * k);
-  std::vector<float> c(static_cast<std::size_t>(m * n));
+  const Numbers a(m * k);
+  const Numbers b(tiles * kernels.tile.columns * k);
+  const Numbers c(m * n);
   const kernels::GemmJob job{
       .m = m, .n = n, .k = k, .a = a.data(), .a_row = k, .b = b.data(), .c = c.data(), .c_row = n};
   for (auto _ : state) {
@@ -56,9 +64,9 @@ void conv(benchmark::State& state, simd::Isa isa, std::int64_t channels, std::in
         .input = size, .kernel = kernel, .output = size, .pad_begin = kernel / 2, .pad_end = kernel / 2};
   }
   const ops::ConvPhase phase = ops::conv_phase(g, table.block, kernels.tile.columns, false);
-  const std::vector<float> x = numbers(channels * size * size);
-  const std::vector<float> w = numbers(phase.packing.size());
-  std::vector<float> y(x.size());
+  const Numbers x(channels * size * size);
+  const Numbers w(phase.packing.size());
+  const Numbers y(channels * size * size);
   const std::int64_t plane = size * size * table.block;
   const std::int64_t blocks = channels / table.block;
   kernels::ConvJob job{.channels = blocks,
@@ -69,18 +77,18 @@ void conv(benchmark::State& state, simd::Isa isa, std::int64_t channels, std::in
                        .output = y.data(),
                        .blocks = blocks,
                        .out_block = plane};
-  kernels::DepthwiseJob plane_job;
-  for (int i = 0; i < ops::kSpatialAxes; ++i) job.axes[i] = plane_job.axes[i] = phase.axes[i];
+  kernels::DepthwiseJob depthwise_job{.input = x.data(),
+                                      .weights = w.data(),
+                                      .output = y.data(),
+                                      .blocks = blocks,
+                                      .in_block = plane,
+                                      .out_block = plane};
+  for (int i = 0; i < ops::kSpatialAxes; ++i) job.axes[i] = depthwise_job.axes[i] = phase.axes[i];
   const std::int64_t rows = phase.axes[1].output;
   const std::int64_t strips = rows * ops::ceil_div(phase.axes[2].output, kernels.tile.rows);
   for (auto _ : state) {
     if (depthwise) {
-      for (std::int64_t block = 0; block < blocks; ++block) {
-        plane_job.input = x.data() + block * plane;
-        plane_job.weights = w.data();
-        plane_job.output = y.data() + block * plane;
-        kernels.depthwise(plane_job, 0, rows);
-      }
+      kernels.depthwise(depthwise_job, 0, rows);
     } else {
       // As a step does it: input that stays in L2 while one tile of filters after the other passes.
       const std::int64_t chunk =
@@ -107,8 +115,8 @@ const bool kRegistered = [] {
     struct Image {
       std::int64_t channels, size;
     };
-    for (const auto& [channels, size] :
-         {Image{64, 56}, Image{128, 28}, Image{256, 14}, Image{512, 7}, Image{576, 64}, Image{576, 65}}) {
+    for (const auto& [channels, size] : {Image{16, 14}, Image{64, 56}, Image{128, 28}, Image{256, 14},
+                                         Image{512, 7}, Image{576, 64}, Image{576, 65}}) {
       for (const std::int64_t kernel : {1, 3}) {
         benchmark::RegisterBenchmark(
             fmt::format("conv {0}x{0} {1}@{2} {3}", kernel, channels, size, name).c_str(), conv, isa,
