@@ -84,18 +84,18 @@ void conv(benchmark::State& state, simd::Isa isa, std::int64_t channels, std::in
                        .output = y.data(),
                        .blocks = blocks,
                        .out_block = plane};
-  kernels::DepthwiseJob plane_job;
-  for (int i = 0; i < ops::kSpatialAxes; ++i) job.axes[i] = plane_job.axes[i] = phase.axes[i];
+  kernels::DepthwiseJob depthwise_job{.input = x.data(),
+                                      .weights = w.data(),
+                                      .output = y.data(),
+                                      .blocks = blocks,
+                                      .in_block = plane,
+                                      .out_block = plane};
+  for (int i = 0; i < ops::kSpatialAxes; ++i) job.axes[i] = depthwise_job.axes[i] = phase.axes[i];
   const std::int64_t rows = phase.axes[1].output;
   const std::int64_t strips = rows * ops::ceil_div(phase.axes[2].output, kernels.tile.rows);
   for (auto _ : state) {
     if (depthwise) {
-      for (std::int64_t block = 0; block < blocks; ++block) {
-        plane_job.input = x.data() + block * plane;
-        plane_job.weights = w.data();
-        plane_job.output = y.data() + block * plane;
-        kernels.depthwise(plane_job, 0, rows);
-      }
+      kernels.depthwise(depthwise_job, 0, rows);
     } else {
       // As a step does it: input that stays in L2 while one tile of filters after the other passes.
       const std::int64_t chunk =
@@ -122,8 +122,8 @@ const bool kRegistered = [] {
     struct Image {
       std::int64_t channels, size;
     };
-    for (const auto& [channels, size] :
-         {Image{64, 56}, Image{128, 28}, Image{256, 14}, Image{512, 7}, Image{576, 64}, Image{576, 65}}) {
+    for (const auto& [channels, size] : {Image{16, 14}, Image{64, 56}, Image{128, 28}, Image{256, 14},
+                                         Image{512, 7}, Image{576, 64}, Image{576, 65}}) {
       for (const std::int64_t kernel : {1, 3}) {
         benchmark::RegisterBenchmark(
             fmt::format("conv {0}x{0} {1}@{2} {3}", kernel, channels, size, name).c_str(), conv, isa,

@@ -43,14 +43,16 @@ struct ConvJob {
   ProductEpilogue epilogue;
 };
 
-/// A depthwise convolution of one block of channels, blocked on both sides: weights [taps...][block].
+/// A depthwise convolution of some blocks of channels, blocked on both sides.
 struct DepthwiseJob {
   ConvAxis axes[3];
   const float* input = nullptr;
-  const float* weights = nullptr;
+  const float* weights = nullptr;  ///< [blocks][taps...][block]
   float* output = nullptr;
-  std::int64_t channel = 0;
-  ProductEpilogue epilogue;
+  std::int64_t blocks = 1;
+  std::int64_t in_block = 0, out_block = 0;  ///< floats between them
+  std::int64_t channel = 0;                  ///< the first one, as slopes count
+  ProductEpilogue epilogue;                  ///< bias of the first channel; residual laid out as the output
 };
 
 struct ConvKernels {
@@ -59,7 +61,7 @@ struct ConvKernels {
   /// tiles hold tile.columns channels. Every output is summed in one order, however it is split.
   void (*run)(const ConvJob& job, std::int64_t strip_begin, std::int64_t strip_end, std::int64_t tile_begin,
               std::int64_t tile_end);
-  /// Rows (depth × height of the output) [row_begin, row_end).
+  /// Rows (depth × height of the output) [row_begin, row_end) of every block.
   void (*depthwise)(const DepthwiseJob& job, std::int64_t row_begin, std::int64_t row_end);
 };
 

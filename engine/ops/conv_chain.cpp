@@ -217,17 +217,16 @@ class ConvChainStep final : public Step {
       out = static_cast<float*>(context.outputs[0]) + at;
       if (stage.epilogue.residual) residual = static_cast<const float*>(context.inputs[1]) + at;
     }
-    for (std::int64_t block = 0; block < blocks_; ++block) {
-      job.input = in + block * in_plane;
-      job.output = out + block * out_plane;
-      job.channel = block * block_;
-      job.weights = stage.weights.get() + job.channel * windows.taps();
-      job.epilogue = product_epilogue(stage.epilogue, stage.bias ? stage.bias.get() + job.channel : nullptr,
-                                      residual == nullptr ? nullptr : residual + block * out_plane);
-      watch(job.epilogue, stage.epilogue, context, sample * piece_blocks(stage.g.out_channels),
-            depthwise_stage());
-      conv_->depthwise(job, 0, rows);
-    }
+    job.input = in;
+    job.output = out;
+    job.blocks = blocks_;
+    job.in_block = in_plane;
+    job.out_block = out_plane;
+    job.weights = stage.weights.get();
+    job.epilogue = product_epilogue(stage.epilogue, stage.bias.get(), residual);
+    watch(job.epilogue, stage.epilogue, context, sample * piece_blocks(stage.g.out_channels),
+          depthwise_stage());
+    conv_->depthwise(job, 0, rows);
   }
 
   /// Rows of the last convolution from as many rows of the depthwise one.

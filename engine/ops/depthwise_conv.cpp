@@ -20,7 +20,9 @@ class DepthwiseStep final : public Step {
     const double row_time = static_cast<double>(plan_.g.windows.taps() * phase.axes[2].output * plan_.block) *
                             2.0 / kFlopsPerNanosecond;
     const std::int64_t rows = phase.axes[0].output * phase.axes[1].output;
-    rows_ = Chunks(rows, static_cast<std::int64_t>(kTaskNanoseconds / std::max(1.0, row_time)));
+    const double rows_at_once = kTaskNanoseconds / std::max(1.0, row_time);
+    rows_ = Chunks(rows, static_cast<std::int64_t>(rows_at_once));
+    blocks_ = Chunks(plan_.blocks(), static_cast<std::int64_t>(rows_at_once / static_cast<double>(rows)));
     work_ = static_cast<std::int64_t>(row_time * static_cast<double>(plan_.g.batch * plan_.blocks() * rows));
   }
 
@@ -31,22 +33,29 @@ class DepthwiseStep final : public Step {
     auto* y = static_cast<float*>(context.outputs[0]);
     const Windows& windows = plan_.g.windows;
     const std::int64_t block = plan_.block;
-    const std::int64_t parts = rows_.parts();
-    context.parallel.for_each(plan_.g.batch * plan_.blocks() * parts, work_, [&](std::int64_t task, int) {
-      const std::int64_t plane = task / parts;
-      const std::int64_t first = plane % plan_.blocks() * block;  // channel
+    const std::int64_t row_parts = rows_.parts();
+    const std::int64_t parts = blocks_.parts() * row_parts;
+    context.parallel.for_each(plan_.g.batch * parts, work_, [&](std::int64_t task, int) {
+      const std::int64_t sample = task / parts;
+      const std::int64_t row_part = task % row_parts;
+      const std::int64_t block_part = task % parts / row_parts;
+      const std::int64_t first = blocks_.begin(block_part);
+      const std::int64_t plane = sample * plan_.blocks() + first;
       const std::int64_t out = plane * windows.outputs() * block;
       kernels::DepthwiseJob job;
       for (int i = 0; i < kSpatialAxes; ++i) job.axes[i] = plan_.phase.axes[i];
-      job.input = x + plane * windows.inputs() * block;
-      job.weights = plan_.weights.get() + first * windows.taps();
+      job.blocks = blocks_.end(block_part) - first;
+      job.in_block = windows.inputs() * block;
+      job.out_block = windows.outputs() * block;
+      job.input = x + plane * job.in_block;
+      job.weights = plan_.weights.get() + first * windows.taps() * block;
       job.output = y + out;
-      job.channel = first;
-      job.epilogue = product_epilogue(plan_.epilogue, plan_.bias ? plan_.bias.get() + first : nullptr,
+      job.channel = first * block;
+      job.epilogue = product_epilogue(plan_.epilogue, plan_.bias ? plan_.bias.get() + job.channel : nullptr,
                                       residual == nullptr ? nullptr : residual + out);
       watch(job.epilogue, plan_.epilogue, context,
-            (plane / plan_.blocks() * parts + task % parts) * piece_blocks(plan_.g.out_channels));
-      kernels_->depthwise(job, rows_.begin(task % parts), rows_.end(task % parts));
+            (sample * row_parts + row_part) * piece_blocks(plan_.g.out_channels));
+      kernels_->depthwise(job, rows_.begin(row_part), rows_.end(row_part));
     });
   }
 
@@ -60,7 +69,7 @@ class DepthwiseStep final : public Step {
   DepthwisePlan plan_;
   std::size_t residual_;
   const kernels::ConvKernels* kernels_;
-  Chunks rows_;
+  Chunks rows_, blocks_;  ///< of a task
   std::int64_t work_ = 0;
 };
 
