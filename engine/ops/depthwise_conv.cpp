@@ -7,6 +7,7 @@
 
 #include "kernels/table.hpp"
 #include "ops/direct_conv.hpp"
+#include "ops/map_tasks.hpp"
 
 namespace ember::ops {
 
@@ -20,7 +21,9 @@ class DepthwiseStep final : public Step {
     const double row_time = static_cast<double>(plan_.g.windows.taps() * phase.axes[2].output * plan_.block) *
                             2.0 / kFlopsPerNanosecond;
     const std::int64_t rows = phase.axes[0].output * phase.axes[1].output;
-    rows_ = Chunks(rows, static_cast<std::int64_t>(kTaskNanoseconds / std::max(1.0, row_time)));
+    tasks_ = MapTasks(plan_.g.batch, plan_.blocks(), rows,
+                      static_cast<std::int64_t>(kTaskNanoseconds / std::max(1.0, row_time)),
+                      shares_positions(plan_.g.out_channels, plan_.g.windows.outputs()));
     work_ = static_cast<std::int64_t>(row_time * static_cast<double>(plan_.g.batch * plan_.blocks() * rows));
   }
 
@@ -31,9 +34,8 @@ class DepthwiseStep final : public Step {
     auto* y = static_cast<float*>(context.outputs[0]);
     const Windows& windows = plan_.g.windows;
     const std::int64_t block = plan_.block;
-    const std::int64_t parts = rows_.parts();
-    context.parallel.for_each(plan_.g.batch * plan_.blocks() * parts, work_, [&](std::int64_t task, int) {
-      const std::int64_t plane = task / parts;
+    context.parallel.for_each(tasks_.count(), work_, [&](std::int64_t index, int) {
+      const auto [plane, part, begin, end] = tasks_.at(index);
       const std::int64_t first = plane % plan_.blocks() * block;  // channel
       const std::int64_t out = plane * windows.outputs() * block;
       kernels::DepthwiseJob job;
@@ -45,13 +47,13 @@ class DepthwiseStep final : public Step {
       job.epilogue = product_epilogue(plan_.epilogue, plan_.bias ? plan_.bias.get() + first : nullptr,
                                       residual == nullptr ? nullptr : residual + out);
       watch(job.epilogue, plan_.epilogue, context,
-            (plane / plan_.blocks() * parts + task % parts) * piece_blocks(plan_.g.out_channels));
-      kernels_->depthwise(job, rows_.begin(task % parts), rows_.end(task % parts));
+            (plane / plan_.blocks() * tasks_.parts() + part) * piece_blocks(plan_.g.out_channels));
+      kernels_->depthwise(job, begin, end);
     });
   }
 
   [[nodiscard]] PieceGrid pieces() const {
-    return {.samples = plan_.g.batch, .parts = rows_.parts(), .blocks = piece_blocks(plan_.g.out_channels)};
+    return {.samples = plan_.g.batch, .parts = tasks_.parts(), .blocks = piece_blocks(plan_.g.out_channels)};
   }
 
  private:
@@ -60,7 +62,7 @@ class DepthwiseStep final : public Step {
   DepthwisePlan plan_;
   std::size_t residual_;
   const kernels::ConvKernels* kernels_;
-  Chunks rows_;
+  MapTasks tasks_;  ///< of rows
   std::int64_t work_ = 0;
 };
 

@@ -4,6 +4,7 @@
 
 #include "core/aligned_memory.hpp"
 #include "kernels/table.hpp"
+#include "ops/map_tasks.hpp"
 
 namespace ember::ops {
 
@@ -18,6 +19,9 @@ std::int64_t positions_read(const ConvGeometry& g) {
     positions *= std::min(axis.input, axis.output * std::min(axis.kernel, axis.stride));
   return positions;
 }
+
+/// A part of a step that is worth handing to another thread, at a rate that every processor reaches.
+constexpr double kPartNanoseconds = kTaskNanoseconds / 4;
 
 /// How a phase is cut into tasks.
 struct PhaseSplit {
@@ -40,16 +44,28 @@ struct PhaseSplit {
     const bool whole = bytes <= kWholeInputBytes && 4.0 * static_cast<double>(p.size()) > kFarFilterBytes;
     const double input_bytes = whole ? kWholeInputBytes : kInputBytes;
     strips = Chunks(count, static_cast<std::int64_t>(input_bytes / std::max(1.0, strip_bytes)));
-    // An even number of parts, for two threads to share.
-    if (strips.parts() > 1) strips = Chunks(count, ceil_div(count, ceil_div(strips.parts(), 2) * 2));
-    // Filters are split only where strips alone make too few tasks: every part reads the input again.
-    constexpr double kEnoughTasks = 16.0;
-    const double chunk_time = strip_tile * static_cast<double>(strips.chunk * p.tiles()) / 50.0;
-    const double parts = std::min(kEnoughTasks / static_cast<double>(strips.parts() * p.groups * g.batch),
-                                  4.0 * chunk_time / kTaskNanoseconds);
-    tiles =
-        Chunks(p.tiles(), static_cast<std::int64_t>(static_cast<double>(p.tiles()) / std::max(1.0, parts)));
-    work = product_nanoseconds(strip_tile * static_cast<double>(count * p.tiles() * p.groups * g.batch),
+    const double strip_time = strip_tile * static_cast<double>(p.tiles()) / 50.0;
+    const std::int64_t jobs = p.groups * g.batch;
+    const bool by_position = shares_positions(g.out_channels, g.windows.outputs()) || p.tiles() == 1;
+    if (by_position) {
+      constexpr std::int64_t kEnoughParts = 8;
+      const auto useful =
+          static_cast<std::int64_t>(strip_time * static_cast<double>(count) / kPartNanoseconds);
+      const std::int64_t parts = std::min(ceil_div(kEnoughParts, jobs), useful);
+      strips = even_parts(count, std::min(strips.chunk, ceil_div(count, std::max<std::int64_t>(1, parts))));
+    } else if (strips.parts() > 1) {
+      strips = even_parts(count, strips.chunk);
+    }
+    tiles = Chunks(p.tiles(), p.tiles());
+    if (!by_position) {
+      // Filters are split only where strips alone make too few tasks: every part reads the input again.
+      constexpr double kEnoughTasks = 16.0;
+      const double parts = std::min(kEnoughTasks / static_cast<double>(strips.parts() * jobs),
+                                    strip_time * static_cast<double>(strips.chunk) / kPartNanoseconds);
+      tiles =
+          Chunks(p.tiles(), static_cast<std::int64_t>(static_cast<double>(p.tiles()) / std::max(1.0, parts)));
+    }
+    work = product_nanoseconds(strip_tile * static_cast<double>(count * p.tiles() * jobs),
                                4.0 * static_cast<double>(p.size()));
   }
 };
@@ -183,7 +199,8 @@ class DirectConvStep final : public Step {
       const std::int64_t first = task % out_blocks_ * plan_.block;
       const std::int64_t channels = std::min(plan_.block, g.out_per_group() - first);
       const std::int64_t plane = task / out_blocks_ * g.out_per_group() + first;
-      layout_->to_plain(blocked + task * outputs * plan_.block, channels, outputs, y + plane * outputs);
+      layout_->to_plain(blocked + task * outputs * plan_.block, channels, outputs, y + plane * outputs,
+                        outputs);
       if (plan_.epilogue.empty()) return;
       for (std::int64_t c = plane; c < plane + channels; ++c) {
         layout_->finish_channel(y + c * outputs, residual == nullptr ? nullptr : residual + c * outputs,
