@@ -34,8 +34,11 @@ class DepthwiseStep final : public Step {
     auto* y = static_cast<float*>(context.outputs[0]);
     const Windows& windows = plan_.g.windows;
     const std::int64_t block = plan_.block;
-    context.parallel.for_each(tasks_.count(), work_, [&](std::int64_t index, int) {
-      const auto [plane, part, begin, end] = tasks_.at(index);
+    // Where rows are cut changes no sum; but what is watched is added up by parts.
+    const bool whole = context.parallel.threads() == 1 && !plan_.epilogue.watched();
+    const MapTasks tasks = whole ? tasks_.whole() : tasks_;
+    context.parallel.for_each(tasks.count(), work_, [&](std::int64_t index, int) {
+      const auto [plane, part, begin, end] = tasks.at(index);
       const std::int64_t first = plane % plan_.blocks() * block;  // channel
       const std::int64_t out = plane * windows.outputs() * block;
       kernels::DepthwiseJob job;
@@ -47,7 +50,7 @@ class DepthwiseStep final : public Step {
       job.epilogue = product_epilogue(plan_.epilogue, plan_.bias ? plan_.bias.get() + first : nullptr,
                                       residual == nullptr ? nullptr : residual + out);
       watch(job.epilogue, plan_.epilogue, context,
-            (plane / plan_.blocks() * tasks_.parts() + part) * piece_blocks(plan_.g.out_channels));
+            (plane / plan_.blocks() * tasks.parts() + part) * piece_blocks(plan_.g.out_channels));
       kernels_->depthwise(job, begin, end);
     });
   }

@@ -8,18 +8,33 @@
 namespace ember::ops {
 
 /// Whether threads share a step on feature maps by positions rather than by channels. Steps that follow each
-/// other should agree: then a worker finds in its own cache what it wrote a step before, and fetches from
-/// another's only the rows where their parts meet. But the filters between two maps are read by every worker
-/// that shares positions, and are larger than the maps where channels outnumber positions.
+/// other should agree: then a worker finds in its own cache what it wrote a step before, and by positions
+/// fetches from another's only the rows where their parts meet. But the filters between two maps are then
+/// read by every worker, and are larger than the maps where channels outnumber positions.
 [[nodiscard]] constexpr bool shares_positions(std::int64_t channels, std::int64_t positions) {
   return channels <= positions;
 }
 
-/// Parts of about `wanted`: one, or an even number for two threads to share.
-[[nodiscard]] inline Chunks even_parts(std::int64_t count, std::int64_t wanted) {
-  const std::int64_t parts = ceil_div(count, std::max<std::int64_t>(1, wanted));
-  return parts <= 1 ? Chunks(count, count) : Chunks(count, ceil_div(count, ceil_div(parts, 2) * 2));
-}
+/// [0, count) in parts whose lengths differ by at most one.
+class EqualParts {
+ public:
+  EqualParts() = default;
+  /// Parts of about `wanted`: one, or an even number for two threads to share.
+  EqualParts(std::int64_t count, std::int64_t wanted) : count_(count) {
+    const std::int64_t parts = ceil_div(count, std::max<std::int64_t>(1, wanted));
+    parts_ = parts <= 1 ? 1 : ceil_div(parts, 2) * 2;
+    if (parts_ > count) parts_ = std::max<std::int64_t>(1, count / 2 * 2);
+  }
+  [[nodiscard]] std::int64_t count() const { return count_; }
+  [[nodiscard]] std::int64_t parts() const { return parts_; }
+  [[nodiscard]] std::int64_t begin(std::int64_t part) const { return count_ * part / parts_; }
+  [[nodiscard]] std::int64_t end(std::int64_t part) const { return begin(part + 1); }
+  /// The longest.
+  [[nodiscard]] std::int64_t length() const { return ceil_div(count_, parts_); }
+
+ private:
+  std::int64_t count_ = 0, parts_ = 1;
+};
 
 /// The tasks of a step on [samples][planes][units], a plane being a block of channels, or a channel, and a
 /// unit a position or a row of them: parts of one plane each.
@@ -33,7 +48,7 @@ class MapTasks {
       : samples_(samples),
         planes_(planes),
         by_position_(by_position),
-        parts_(by_position ? even_parts(units, halved(units, planes, wanted)) : Chunks(units, wanted)) {}
+        parts_(units, by_position ? halved(units, planes, wanted) : wanted) {}
 
   struct Task {
     std::int64_t plane = 0;  ///< of all samples
@@ -48,6 +63,8 @@ class MapTasks {
     const std::int64_t part = by_position_ ? within / planes_ : within % parts();
     return {index / per_sample * planes_ + plane, part, parts_.begin(part), parts_.end(part)};
   }
+  /// Whole planes, for a thread that shares with none.
+  [[nodiscard]] MapTasks whole() const { return {samples_, planes_, parts_.count(), parts_.count(), false}; }
   /// Of every plane.
   [[nodiscard]] std::int64_t parts() const { return parts_.parts(); }
 
@@ -58,7 +75,7 @@ class MapTasks {
 
   std::int64_t samples_ = 1, planes_ = 1;
   bool by_position_ = false;
-  Chunks parts_;
+  EqualParts parts_;
 };
 
 }  // namespace ember::ops
