@@ -35,7 +35,7 @@ class DepthwiseStep final : public Step {
     const Windows& windows = plan_.g.windows;
     const std::int64_t block = plan_.block;
     // Where rows are cut changes no sum; but what is watched is added up by parts.
-    const bool whole = context.parallel.threads() == 1 && !plan_.epilogue.watched();
+    const bool whole = !context.parallel.shares() && !plan_.epilogue.watched();
     const MapTasks tasks = whole ? tasks_.whole() : tasks_;
     context.parallel.for_each(tasks.count(), work_, [&](std::int64_t index, int) {
       const auto [plane, part, begin, end] = tasks.at(index);

@@ -139,7 +139,7 @@ class DirectConvStep final : public Step {
     const PhaseSplit& split = splits_[index];
     if (split.strips.count() == 0) return;
     // Where strips and tiles are cut changes no sum; but what is watched is added up by strips.
-    const bool alone = context.parallel.threads() == 1 && !plan_.epilogue.watched();
+    const bool alone = !context.parallel.shares() && !plan_.epilogue.watched();
     const EqualParts& strips = alone ? split.by_input : split.strips;
     const Chunks tiles = alone ? Chunks(split.tiles.count, split.tiles.count) : split.tiles;
     const std::int64_t strip_parts = strips.parts();
