@@ -21,6 +21,10 @@ class Parallel {
   /// How many workers may call a loop body at once; worker numbers are below it.
   [[nodiscard]] virtual int threads() const noexcept = 0;
 
+  /// Whether other workers may take part now. Where they may not, fewer and larger tasks cost less; that is
+  /// up to steps whose results have the same bits however they are cut.
+  [[nodiscard]] virtual bool shares() const noexcept { return threads() > 1; }
+
   /// Calls body(task, worker) for every task in [0, tasks), in any order, and returns when all are
   /// done. `work` estimates the whole loop in nanoseconds of serial time. The body must not throw.
   template <class Body>

@@ -8,16 +8,18 @@ namespace ember::kernels::EMBER_ISA_NAMESPACE {
 
 namespace {
 
-void to_blocked(const float* from, std::int64_t channels, std::int64_t positions, float* to) {
-  transpose_matrix(from, positions, channels, positions, to, kBlock);
+void to_blocked(const float* from, std::int64_t stride, std::int64_t channels, std::int64_t positions,
+                float* to) {
+  transpose_matrix(from, stride, channels, positions, to, kBlock);
   if (channels == kBlock) return;
   for (std::int64_t p = 0; p < positions; ++p) {
     for (std::int64_t lane = channels; lane < kBlock; ++lane) to[p * kBlock + lane] = 0.0F;
   }
 }
 
-void to_plain(const float* from, std::int64_t channels, std::int64_t positions, float* to) {
-  transpose_matrix(from, kBlock, positions, channels, to, positions);
+void to_plain(const float* from, std::int64_t channels, std::int64_t positions, float* to,
+              std::int64_t stride) {
+  transpose_matrix(from, kBlock, positions, channels, to, stride);
 }
 
 void finish_channel(float* data, const float* residual, std::int64_t count, std::int64_t channel,

@@ -6,6 +6,7 @@
 
 #include "kernels/channel_gather.hpp"
 #include "kernels/table.hpp"
+#include "ops/map_tasks.hpp"
 #include "ops/slice.hpp"
 #include "ops/strided_copy.hpp"
 
@@ -54,26 +55,26 @@ class ChannelGatherStep final : public Step {
         positions_(c.inputs[0].shape.elements(2, c.inputs[0].shape.rank())) {
     for (const ChannelMap& map : maps) add(c, map);
     constexpr std::int64_t kTaskPositions = 2048;
-    chunk_ = std::min(positions_, kTaskPositions);
-    chunks_ = (positions_ + chunk_ - 1) / chunk_;
+    const auto blocks = static_cast<std::int64_t>(results_.size());
+    tasks_ = MapTasks(samples_, blocks, positions_, kTaskPositions,
+                      shares_positions(blocks * block_, positions_));
   }
 
   void run(const StepContext& context) const override {
     const auto blocks = static_cast<std::int64_t>(results_.size());
-    const std::int64_t tasks = samples_ * blocks * chunks_;
-    context.parallel.for_each(tasks, samples_ * blocks * positions_, [&](std::int64_t task, int) {
-      const ResultBlock& result = results_[static_cast<std::size_t>(task / chunks_ % blocks)];
-      const std::int64_t sample = task / (chunks_ * blocks);
-      const std::int64_t first = task % chunks_ * chunk_;
+    context.parallel.for_each(tasks_.count(), samples_ * blocks * positions_, [&](std::int64_t index, int) {
+      const MapTasks::Task task = tasks_.at(index);
+      const ResultBlock& result = results_[static_cast<std::size_t>(task.plane % blocks)];
+      const std::int64_t sample = task.plane / blocks;
       std::array<kernels::LaneDraw, kMostLanes> draws;
       std::size_t count = 0;
       for (const Part& part : result.parts) {
         const auto* from = static_cast<const float*>(context.inputs[static_cast<std::size_t>(part.input)]);
-        draws[count++] = {from + at(sample * part.blocks + part.block, first), part.lanes.data()};
+        draws[count++] = {from + at(sample * part.blocks + part.block, task.begin), part.lanes.data()};
       }
       auto* to = static_cast<float*>(context.outputs[static_cast<std::size_t>(result.output)]);
-      kernels_->gather(draws.data(), static_cast<std::int64_t>(count), std::min(chunk_, positions_ - first),
-                       to + at(sample * result.blocks + result.block, first));
+      kernels_->gather(draws.data(), static_cast<std::int64_t>(count), task.end - task.begin,
+                       to + at(sample * result.blocks + result.block, task.begin));
     });
   }
 
@@ -112,7 +113,7 @@ class ChannelGatherStep final : public Step {
 
   const kernels::ChannelGatherKernels* kernels_;
   std::int64_t block_, samples_, positions_;
-  std::int64_t chunk_ = 1, chunks_ = 1;
+  MapTasks tasks_;  ///< of positions
   std::vector<ResultBlock> results_;
 };
 

@@ -102,7 +102,9 @@ class ConvChainStep final : public Step {
     // One part per worker: every cut makes some rows twice. Where it is cut changes no sum, and so no bit;
     // but what is watched is to be met once, and in one order.
     const std::int64_t parts =
-        plan_.watched() ? 1 : std::min<std::int64_t>(context.parallel.threads(), ceil_div(rows, band_));
+        plan_.watched() || !context.parallel.shares()
+            ? 1
+            : std::clamp<std::int64_t>(rows / kFewestRows, 1, context.parallel.threads());
     const std::int64_t batch = plan_.depthwise.g.batch;
     context.parallel.for_each(batch * parts, work_, [&](std::int64_t task, int worker) {
       const std::int64_t part = task % parts;

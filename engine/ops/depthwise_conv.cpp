@@ -7,6 +7,7 @@
 
 #include "kernels/table.hpp"
 #include "ops/direct_conv.hpp"
+#include "ops/map_tasks.hpp"
 
 namespace ember::ops {
 
@@ -21,8 +22,10 @@ class DepthwiseStep final : public Step {
                             2.0 / kFlopsPerNanosecond;
     const std::int64_t rows = phase.axes[0].output * phase.axes[1].output;
     const double rows_at_once = kTaskNanoseconds / std::max(1.0, row_time);
-    rows_ = Chunks(rows, static_cast<std::int64_t>(rows_at_once));
     blocks_ = Chunks(plan_.blocks(), static_cast<std::int64_t>(rows_at_once / static_cast<double>(rows)));
+    tasks_ = MapTasks(plan_.g.batch, blocks_.parts(), rows,
+                      static_cast<std::int64_t>(rows_at_once / static_cast<double>(blocks_.chunk)),
+                      shares_positions(plan_.g.out_channels, plan_.g.windows.outputs()));
     work_ = static_cast<std::int64_t>(row_time * static_cast<double>(plan_.g.batch * plan_.blocks() * rows));
   }
 
@@ -33,18 +36,18 @@ class DepthwiseStep final : public Step {
     auto* y = static_cast<float*>(context.outputs[0]);
     const Windows& windows = plan_.g.windows;
     const std::int64_t block = plan_.block;
-    const std::int64_t row_parts = rows_.parts();
-    const std::int64_t parts = blocks_.parts() * row_parts;
-    context.parallel.for_each(plan_.g.batch * parts, work_, [&](std::int64_t task, int) {
-      const std::int64_t sample = task / parts;
-      const std::int64_t row_part = task % row_parts;
-      const std::int64_t block_part = task % parts / row_parts;
-      const std::int64_t first = blocks_.begin(block_part);
+    // Where rows are cut changes no sum; but what is watched is added up by parts.
+    const bool whole = !context.parallel.shares() && !plan_.epilogue.watched();
+    const MapTasks tasks = whole ? tasks_.whole() : tasks_;
+    context.parallel.for_each(tasks.count(), work_, [&](std::int64_t index, int) {
+      const auto [planes, part, begin, end] = tasks.at(index);
+      const std::int64_t sample = planes / blocks_.parts();
+      const std::int64_t first = blocks_.begin(planes % blocks_.parts());
       const std::int64_t plane = sample * plan_.blocks() + first;
       const std::int64_t out = plane * windows.outputs() * block;
       kernels::DepthwiseJob job;
       for (int i = 0; i < kSpatialAxes; ++i) job.axes[i] = plan_.phase.axes[i];
-      job.blocks = blocks_.end(block_part) - first;
+      job.blocks = blocks_.end(planes % blocks_.parts()) - first;
       job.in_block = windows.inputs() * block;
       job.out_block = windows.outputs() * block;
       job.input = x + plane * job.in_block;
@@ -54,13 +57,13 @@ class DepthwiseStep final : public Step {
       job.epilogue = product_epilogue(plan_.epilogue, plan_.bias ? plan_.bias.get() + job.channel : nullptr,
                                       residual == nullptr ? nullptr : residual + out);
       watch(job.epilogue, plan_.epilogue, context,
-            (sample * row_parts + row_part) * piece_blocks(plan_.g.out_channels));
-      kernels_->depthwise(job, rows_.begin(row_part), rows_.end(row_part));
+            (sample * tasks.parts() + part) * piece_blocks(plan_.g.out_channels));
+      kernels_->depthwise(job, begin, end);
     });
   }
 
   [[nodiscard]] PieceGrid pieces() const {
-    return {.samples = plan_.g.batch, .parts = rows_.parts(), .blocks = piece_blocks(plan_.g.out_channels)};
+    return {.samples = plan_.g.batch, .parts = tasks_.parts(), .blocks = piece_blocks(plan_.g.out_channels)};
   }
 
  private:
@@ -69,7 +72,8 @@ class DepthwiseStep final : public Step {
   DepthwisePlan plan_;
   std::size_t residual_;
   const kernels::ConvKernels* kernels_;
-  Chunks rows_, blocks_;  ///< of a task
+  Chunks blocks_;   ///< of a task
+  MapTasks tasks_;  ///< on rows of so many blocks
   std::int64_t work_ = 0;
 };
 

@@ -4,6 +4,7 @@
 
 #include "core/aligned_memory.hpp"
 #include "kernels/table.hpp"
+#include "ops/map_tasks.hpp"
 
 namespace ember::ops {
 
@@ -21,7 +22,9 @@ std::int64_t positions_read(const ConvGeometry& g) {
 
 /// How a phase is cut into tasks.
 struct PhaseSplit {
-  Chunks strips, tiles;
+  EqualParts strips;
+  EqualParts by_input;  ///< strips for a thread that shares with none, with all tiles
+  Chunks tiles;
   std::int64_t work = 0;
 
   PhaseSplit(const ConvGeometry& g, const ConvPhase& phase, const kernels::ProductTile& tile) {
@@ -39,17 +42,28 @@ struct PhaseSplit {
     const double strip_bytes = bytes / static_cast<double>(std::max<std::int64_t>(1, count));
     const bool whole = bytes <= kWholeInputBytes && 4.0 * static_cast<double>(p.size()) > kFarFilterBytes;
     const double input_bytes = whole ? kWholeInputBytes : kInputBytes;
-    strips = Chunks(count, static_cast<std::int64_t>(input_bytes / std::max(1.0, strip_bytes)));
-    // An even number of parts, for two threads to share.
-    if (strips.parts() > 1) strips = Chunks(count, ceil_div(count, ceil_div(strips.parts(), 2) * 2));
-    // Filters are split only where strips alone make too few tasks: every part reads the input again.
-    constexpr double kEnoughTasks = 16.0;
-    const double chunk_time = strip_tile * static_cast<double>(strips.chunk * p.tiles()) / 50.0;
-    const double parts = std::min(kEnoughTasks / static_cast<double>(strips.parts() * p.groups * g.batch),
-                                  4.0 * chunk_time / kTaskNanoseconds);
+    const auto input_strips = static_cast<std::int64_t>(input_bytes / std::max(1.0, strip_bytes));
+    by_input = EqualParts(count, input_strips);
+    strips = by_input;
+    const double filter_bytes = 4.0 * static_cast<double>(p.size());
+    const double strip_time = strip_tile * static_cast<double>(p.tiles()) / 50.0;
+    const std::int64_t jobs = p.groups * g.batch;
+    double parts = 1.0;
+    if (shares_positions(g.out_channels, g.windows.outputs()) || p.tiles() == 1) {
+      // Every part reads the filters again.
+      const double most = std::clamp(512e3 / filter_bytes, 2.0, 8.0) / static_cast<double>(jobs);
+      const double wanted = std::min(most, strip_time * static_cast<double>(count) / kTaskNanoseconds);
+      strips = EqualParts(count, std::min(input_strips, static_cast<std::int64_t>(static_cast<double>(count) /
+                                                                                  std::max(1.0, wanted))));
+    } else {
+      // Filters are split only where strips alone make too few tasks: every part reads the input again.
+      constexpr double kEnoughTasks = 16.0;
+      parts = std::min(kEnoughTasks / static_cast<double>(strips.parts() * jobs),
+                       4.0 * strip_time * static_cast<double>(strips.length()) / kTaskNanoseconds);
+    }
     tiles =
         Chunks(p.tiles(), static_cast<std::int64_t>(static_cast<double>(p.tiles()) / std::max(1.0, parts)));
-    work = product_nanoseconds(strip_tile * static_cast<double>(count * p.tiles() * p.groups * g.batch),
+    work = product_nanoseconds(strip_tile * static_cast<double>(count * p.tiles() * jobs),
                                4.0 * static_cast<double>(p.size()));
   }
 };
@@ -123,9 +137,13 @@ class DirectConvStep final : public Step {
   void run_phase(const StepContext& context, const Operands& operands, std::size_t index) const {
     const ConvPhase& phase = plan_.phases[index];
     const PhaseSplit& split = splits_[index];
-    const std::int64_t strip_parts = split.strips.parts();
-    const std::int64_t parts = strip_parts * split.tiles.parts();
-    if (split.strips.count == 0) return;
+    if (split.strips.count() == 0) return;
+    // Where strips and tiles are cut changes no sum; but what is watched is added up by strips.
+    const bool alone = !context.parallel.shares() && !plan_.epilogue.watched();
+    const EqualParts& strips = alone ? split.by_input : split.strips;
+    const Chunks tiles = alone ? Chunks(split.tiles.count, split.tiles.count) : split.tiles;
+    const std::int64_t strip_parts = strips.parts();
+    const std::int64_t parts = strip_parts * tiles.parts();
     context.parallel.for_each(
         plan_.g.batch * plan_.g.groups * parts, split.work, [&](std::int64_t task, int) {
           const std::int64_t strip = task % strip_parts;
@@ -133,8 +151,7 @@ class DirectConvStep final : public Step {
           kernels::ConvJob job = job_of(phase, operands, task / parts);
           const std::int64_t sample = task / (parts * plan_.g.groups);
           watch(job.epilogue, plan_.epilogue, context, (sample * strip_parts + strip) * piece_blocks_);
-          conv_->run(job, split.strips.begin(strip), split.strips.end(strip), split.tiles.begin(tile),
-                     split.tiles.end(tile));
+          conv_->run(job, strips.begin(strip), strips.end(strip), tiles.begin(tile), tiles.end(tile));
         });
   }
 
@@ -183,7 +200,8 @@ class DirectConvStep final : public Step {
       const std::int64_t first = task % out_blocks_ * plan_.block;
       const std::int64_t channels = std::min(plan_.block, g.out_per_group() - first);
       const std::int64_t plane = task / out_blocks_ * g.out_per_group() + first;
-      layout_->to_plain(blocked + task * outputs * plan_.block, channels, outputs, y + plane * outputs);
+      layout_->to_plain(blocked + task * outputs * plan_.block, channels, outputs, y + plane * outputs,
+                        outputs);
       if (plan_.epilogue.empty()) return;
       for (std::int64_t c = plane; c < plane + channels; ++c) {
         layout_->finish_channel(y + c * outputs, residual == nullptr ? nullptr : residual + c * outputs,

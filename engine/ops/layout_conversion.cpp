@@ -2,6 +2,7 @@
 
 #include "kernels/table.hpp"
 #include "ops/lowering.hpp"
+#include "ops/map_tasks.hpp"
 
 namespace ember::ops {
 
@@ -16,28 +17,32 @@ class LayoutConversion final : public Step {
         positions_(shape.elements(2, shape.rank())),
         block_(block),
         to_blocked_(to_blocked),
-        kernels_(&kernels) {}
+        kernels_(&kernels),
+        tasks_(batch_, ceil_div(channels_, block_), positions_, kTaskPositions,
+               shares_positions(channels_, positions_)) {}
 
   void run(const StepContext& context) const override {
     const auto* from = static_cast<const float*>(context.inputs[0]);
     auto* to = static_cast<float*>(context.outputs[0]);
-    const std::int64_t blocks = (channels_ + block_ - 1) / block_;
-    context.parallel.for_each(batch_ * blocks, batch_ * channels_ * positions_ / 2,
-                              [&](std::int64_t task, int) {
-                                const std::int64_t first = task % blocks * block_;
-                                const std::int64_t width = std::min<std::int64_t>(block_, channels_ - first);
-                                const std::int64_t plain = (task / blocks * channels_ + first) * positions_;
-                                const std::int64_t blocked = task * positions_ * block_;
-                                if (to_blocked_)
-                                  kernels_->to_blocked(from + plain, width, positions_, to + blocked);
-                                else kernels_->to_plain(from + blocked, width, positions_, to + plain);
-                              });
+    const std::int64_t blocks = ceil_div(channels_, block_);
+    context.parallel.for_each(tasks_.count(), batch_ * blocks * positions_, [&](std::int64_t index, int) {
+      const auto [plane, part, begin, end] = tasks_.at(index);
+      const std::int64_t first = plane % blocks * block_;
+      const std::int64_t width = std::min(block_, channels_ - first);
+      const std::int64_t plain = (plane / blocks * channels_ + first) * positions_ + begin;
+      const std::int64_t blocked = (plane * positions_ + begin) * block_;
+      if (to_blocked_) kernels_->to_blocked(from + plain, positions_, width, end - begin, to + blocked);
+      else kernels_->to_plain(from + blocked, width, end - begin, to + plain, positions_);
+    });
   }
 
  private:
+  static constexpr std::int64_t kTaskPositions = 2048;
+
   std::int64_t batch_, channels_, positions_, block_;
   bool to_blocked_;
   const kernels::LayoutKernels* kernels_;
+  MapTasks tasks_;  ///< of positions
 };
 
 }  // namespace

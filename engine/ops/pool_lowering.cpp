@@ -4,6 +4,7 @@
 #include "core/aligned_memory.hpp"
 #include "kernels/pool.hpp"
 #include "kernels/table.hpp"
+#include "ops/map_tasks.hpp"
 #include "ops/pool_geometry.hpp"
 #include "ops/product_lowering.hpp"
 
@@ -16,7 +17,9 @@ namespace {
 /// Planes of [N][channels or blocks][positions][lanes].
 struct PoolPlan {
   kernels::PoolJob job;
-  std::int64_t planes = 0;
+  std::int64_t samples = 0;
+  std::int64_t channels = 0;
+  std::int64_t planes = 0;  ///< of a sample
   std::int64_t in_plane = 0;
   std::int64_t out_plane = 0;
   bool blocked = false;
@@ -29,8 +32,11 @@ class PoolStep final : public Step {
     const kernels::ConvAxis* axes = plan_.job.axes;
     const std::int64_t rows = axes[0].output * axes[1].output;
     const double row_time = static_cast<double>(taps * axes[2].output) * kNanosecondsPerTap;
-    rows_ = Chunks(rows, static_cast<std::int64_t>(kTaskNanoseconds / std::max(1.0, row_time)));
-    work_ = static_cast<std::int64_t>(row_time * static_cast<double>(rows * plan_.planes));
+    const std::int64_t planes = plan_.samples * plan_.planes;
+    tasks_ = MapTasks(plan_.samples, plan_.planes, rows,
+                      static_cast<std::int64_t>(kTaskNanoseconds / std::max(1.0, row_time)),
+                      shares_positions(plan_.channels, rows * axes[2].output));
+    work_ = static_cast<std::int64_t>(row_time * static_cast<double>(rows * planes));
   }
 
   [[nodiscard]] std::size_t scratch_bytes(int workers) const override {
@@ -38,14 +44,11 @@ class PoolStep final : public Step {
   }
 
   void run(const StepContext& context) const override {
-    const std::int64_t parts = rows_.parts();
-    context.parallel.for_each(plan_.planes * parts, work_, [&](std::int64_t task, int worker) {
-      const std::int64_t plane = task / parts;
+    context.parallel.for_each(tasks_.count(), work_, [&](std::int64_t index, int worker) {
+      const auto [plane, part, begin, end] = tasks_.at(index);
       kernels::PoolJob job = plan_.job;
       job.input = static_cast<const float*>(context.inputs[0]) + plane * plan_.in_plane;
       job.output = static_cast<float*>(context.outputs[0]) + plane * plan_.out_plane;
-      const std::int64_t begin = rows_.begin(task % parts);
-      const std::int64_t end = rows_.end(task % parts);
       if (plan_.blocked) {
         kernels_->blocked(job, begin, end);
       } else {
@@ -65,7 +68,7 @@ class PoolStep final : public Step {
 
   PoolPlan plan_;
   const kernels::PoolKernels* kernels_;
-  Chunks rows_;
+  MapTasks tasks_;  ///< of rows
   std::int64_t work_ = 0;
 };
 
@@ -92,9 +95,8 @@ class GlobalPoolStep final : public Step {
 };
 
 /// Planes of an input in the layout it has: blocks of channels or channels.
-std::int64_t plane_count(const TensorDesc& x) {
-  const std::int64_t per_sample = x.layout == Layout::Blocked ? ceil_div(x.shape[1], x.block) : x.shape[1];
-  return x.shape[0] * per_sample;
+std::int64_t planes_per_sample(const TensorDesc& x) {
+  return x.layout == Layout::Blocked ? ceil_div(x.shape[1], x.block) : x.shape[1];
 }
 
 void keep_layout(const TensorDesc& x, Lowered& lowered) {
@@ -111,7 +113,9 @@ LowerResult consider_pool(LowerContext& c) {
   const Windows windows = pool_geometry(c, x.shape);
   PoolPlan plan;
   plan.blocked = x.layout == Layout::Blocked;
-  plan.planes = plane_count(x);
+  plan.samples = x.shape[0];
+  plan.channels = x.shape[1];
+  plan.planes = planes_per_sample(x);
   plan.job.kind = kKind;
   plan.job.include_padding = c.integer("count_include_pad", 0) != 0;
   plan.in_plane = plan.out_plane = plan.blocked ? x.block : 1;
@@ -142,9 +146,9 @@ LowerResult consider_global(LowerContext& c) {
   const TensorDesc& x = c.inputs[0];
   Lowered lowered;
   keep_layout(x, lowered);
-  lowered.step =
-      std::make_unique<GlobalPoolStep>(kKind, plane_count(x), x.shape.elements(2, x.shape.rank()),
-                                       x.layout == Layout::Blocked ? x.block : 1, *c.kernels().pool);
+  lowered.step = std::make_unique<GlobalPoolStep>(
+      kKind, x.shape[0] * planes_per_sample(x), x.shape.elements(2, x.shape.rank()),
+      x.layout == Layout::Blocked ? x.block : 1, *c.kernels().pool);
   return lowered;
 }
 

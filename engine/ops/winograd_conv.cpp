@@ -178,7 +178,7 @@ class WinogradStep final : public Step {
   /// Few tiles: the filters are most of the traffic, so each is read by one worker only.
   void run_whole(const StepContext& context, WinogradJob job) const {
     aim(job, context.scratch);
-    const Chunks rows(tiles_, 4);
+    const Chunks rows(tiles_, std::min<std::int64_t>(4, ceil_div(tiles_, 2)));
     const std::int64_t around = work_ / 4;
     context.parallel.for_each(rows.parts(), around, [&](std::int64_t part, int) {
       form_->transform(job, rows.begin(part), rows.begin(part), rows.end(part) - rows.begin(part));

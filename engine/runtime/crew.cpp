@@ -1,6 +1,7 @@
 #include "runtime/crew.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <limits>
 #include <thread>
 #include <utility>
@@ -18,9 +19,6 @@ namespace ember::runtime {
 
 namespace {
 
-/// Serial nanoseconds that a run's loops must offer before helpers are asked for: waking a thread takes
-/// this long, and by then a smaller run is over.
-constexpr std::int64_t kWorthwhile = 20000;
 /// How often a helper looks for the next loop before it leaves: about as long as asking it back takes.
 constexpr int kHelperPatience = 1000;
 /// How often the caller looks whether a helper has finished its task before it lets other threads have
@@ -83,8 +81,10 @@ Crew::Crew(ThreadArena& arena)
       group_(isolated_) {}
 
 void Crew::run(void (*body)(void*), void* context) {
+  if (threads_ == 1) return body(context);
   offered_ = 0;
-  if (threads_ > 1 && worthwhile_) {
+  const auto start = std::chrono::steady_clock::now();
+  if (sharing_.shares()) {
     // An arena without a free place hands the run to another thread, and orders what either does before and
     // after; said here too, race detectors that do not see into it know.
     handed_.store(true, std::memory_order_release);
@@ -98,7 +98,8 @@ void Crew::run(void (*body)(void*), void* context) {
   } else {
     body(context);
   }
-  worthwhile_ = offered_ >= kWorthwhile;
+  const std::chrono::nanoseconds took = std::chrono::steady_clock::now() - start;
+  sharing_.ran(offered_, took.count());
 }
 
 /// A run: sends the helpers away when the body has returned or thrown.

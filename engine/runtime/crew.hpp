@@ -9,6 +9,7 @@
 #include <oneapi/tbb/task_group.h>
 
 #include "core/parallel.hpp"
+#include "runtime/sharing.hpp"
 #include "runtime/threads.hpp"
 
 namespace ember::runtime {
@@ -29,6 +30,7 @@ class Crew final : public Parallel {
   Crew& operator=(const Crew&) = delete;
 
   [[nodiscard]] int threads() const noexcept override { return threads_; }
+  [[nodiscard]] bool shares() const noexcept override { return shared_; }
 
   /// Calls body(), whose loops on this crew are shared while it runs. One run at a time. What the body
   /// throws is thrown on when all helpers have left.
@@ -85,7 +87,7 @@ class Crew final : public Parallel {
   bool invited_ = false;             ///< this run has asked for helpers
   int alone_ = 0;                    ///< loops of this run that no helper had come for
   std::int64_t offered_ = 0;         ///< nanoseconds of the loops of this run
-  bool worthwhile_ = true;           ///< whether the last run offered enough
+  Sharing sharing_;                  ///< whether the next run is
 };
 
 }  // namespace ember::runtime
