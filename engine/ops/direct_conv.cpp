@@ -50,8 +50,8 @@ struct PhaseSplit {
     const std::int64_t jobs = p.groups * g.batch;
     double parts = 1.0;
     if (shares_positions(g.out_channels, g.windows.outputs()) || p.tiles() == 1) {
-      // Every part reads the filters again.
-      const double most = std::clamp(512e3 / filter_bytes, 2.0, 8.0) / static_cast<double>(jobs);
+      // Every part reads the filters again. The batch takes no part: what is watched is added up by strips.
+      const double most = std::clamp(512e3 / filter_bytes, 2.0, 8.0) / static_cast<double>(p.groups);
       const double wanted = std::min(most, strip_time * static_cast<double>(count) / kTaskNanoseconds);
       strips = EqualParts(count, std::min(input_strips, static_cast<std::int64_t>(static_cast<double>(count) /
                                                                                   std::max(1.0, wanted))));
