@@ -66,7 +66,7 @@ class WinogradStep final : public Step {
     job_.filters = plan_.weights.get();
     tiles_ = g.batch * tiles_of(g, form.outputs);
     if (plan_.epilogue.watched()) cut_by_samples();
-    else parts_ = Chunks(tiles_, whole_is_near() ? tiles_ : rows_per_part(tiles_));
+    else parts_ = Chunks(tiles_, rows_of_part());
     job_.sample_pieces = pieces().parts * pieces().blocks;
     job_.transformed_block = job_.products_block = odd_lines(parts_.chunk * part_rows_ * plan_.block);
     job_.transformed_point = odd_lines(ceil_div(g.in_channels, plan_.block) * job_.transformed_block);
@@ -105,16 +105,21 @@ class WinogradStep final : public Step {
     return parts == 1 ? tiles : ceil_div(tiles, ceil_div(parts, 2) * 2);
   }
 
-  /// Whether less comes from afar when all tiles take each of the filters in turn, and their transformed
-  /// input and products go there and back, than when every part fetches all filters.
-  [[nodiscard]] bool whole_is_near() const {
-    const double filters = filter_bytes(plan_.g, points_);
-    const std::int64_t parts = ceil_div(tiles_, rows_per_part(tiles_));
-    if (filters <= kNearBytes || parts == 1) return false;
+  /// Tiles of a part: few, which stay near, unless less comes from afar when many tiles take each of the
+  /// filters in turn, and their transformed input and products go there and back.
+  [[nodiscard]] std::int64_t rows_of_part() const {
     constexpr double kThereAndBack = 3;  // in many thin streams, of which half are written
-    const double values =
-        4.0 * static_cast<double>(points_ * tiles_ * (plan_.g.in_channels + plan_.g.out_channels));
-    return filters + kThereAndBack * values < filters * static_cast<double>(parts);
+    constexpr double kMostBytes = 16e6;  // what other cores leave of their common cache
+    const double filters = filter_bytes(plan_.g, points_);
+    const double row = 4.0 * static_cast<double>(points_ * (plan_.g.in_channels + plan_.g.out_channels));
+    const std::int64_t few = rows_per_part(tiles_);
+    const std::int64_t many = Chunks(tiles_, static_cast<std::int64_t>(kMostBytes / row)).chunk;
+    const auto fetched = [&](std::int64_t rows) {
+      return filters * static_cast<double>(ceil_div(tiles_, rows));
+    };
+    const bool near = filters <= kNearBytes || many <= few;
+    return near || fetched(many) + kThereAndBack * row * static_cast<double>(tiles_) > fetched(few) ? few
+                                                                                                    : many;
   }
 
   /// Parts that are watched hold whole samples, or are cut from one as they would be from any: what is added
