@@ -23,9 +23,10 @@ class DepthwiseStep final : public Step {
     const std::int64_t rows = phase.axes[0].output * phase.axes[1].output;
     const double rows_at_once = kTaskNanoseconds / std::max(1.0, row_time);
     blocks_ = Chunks(plan_.blocks(), static_cast<std::int64_t>(rows_at_once / static_cast<double>(rows)));
-    tasks_ = MapTasks(plan_.g.batch, blocks_.parts(), rows,
-                      static_cast<std::int64_t>(rows_at_once / static_cast<double>(blocks_.chunk)),
-                      shares_positions(plan_.g.out_channels, plan_.g.windows.outputs()));
+    tasks_ = MapTasks(
+        plan_.g.batch, blocks_.parts(), rows,
+        static_cast<std::int64_t>(rows_at_once / static_cast<double>(blocks_.chunk)),
+        !plan_.epilogue.watched() && shares_positions(plan_.g.out_channels, plan_.g.windows.outputs()));
     work_ = static_cast<std::int64_t>(row_time * static_cast<double>(plan_.g.batch * plan_.blocks() * rows));
   }
 

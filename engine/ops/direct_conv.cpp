@@ -23,11 +23,12 @@ std::int64_t positions_read(const ConvGeometry& g) {
 /// How a phase is cut into tasks.
 struct PhaseSplit {
   EqualParts strips;
-  EqualParts by_input;  ///< strips for a thread that shares with none, with all tiles
+  EqualParts by_input;  ///< strips for a thread that shares with none, with all tiles; watched: `strips`
   Chunks tiles;
   std::int64_t work = 0;
 
-  PhaseSplit(const ConvGeometry& g, const ConvPhase& phase, const kernels::ProductTile& tile) {
+  /// What is watched is added up by strips: each costs, and they depend on neither threads nor batch.
+  PhaseSplit(const ConvGeometry& g, const ConvPhase& phase, const kernels::ProductTile& tile, bool watched) {
     const FilterPacking& p = phase.packing;
     const std::int64_t per_row = ceil_div(phase.axes[2].output, tile.rows);
     const std::int64_t count = phase.axes[0].output * phase.axes[1].output * per_row;
@@ -49,9 +50,10 @@ struct PhaseSplit {
     const double strip_time = strip_tile * static_cast<double>(p.tiles()) / 50.0;
     const std::int64_t jobs = p.groups * g.batch;
     double parts = 1.0;
-    if (shares_positions(g.out_channels, g.windows.outputs()) || p.tiles() == 1) {
-      // Every part reads the filters again. The batch takes no part: what is watched is added up by strips.
-      const double most = std::clamp(512e3 / filter_bytes, 2.0, 8.0) / static_cast<double>(p.groups);
+    const bool by_position = shares_positions(g.out_channels, g.windows.outputs()) || p.tiles() == 1;
+    if (by_position && !watched) {
+      // Every part reads the filters again.
+      const double most = std::clamp(512e3 / filter_bytes, 2.0, 8.0) / static_cast<double>(jobs);
       const double wanted = std::min(most, strip_time * static_cast<double>(count) / kTaskNanoseconds);
       strips = EqualParts(count, std::min(input_strips, static_cast<std::int64_t>(static_cast<double>(count) /
                                                                                   std::max(1.0, wanted))));
@@ -76,7 +78,8 @@ class DirectConvStep final : public Step {
     in_blocks_ = ceil_div(g.in_per_group(), plan_.block);
     out_blocks_ = ceil_div(g.out_per_group(), plan_.block);
     piece_blocks_ = piece_blocks(g.out_channels);
-    for (const ConvPhase& phase : plan_.phases) splits_.emplace_back(g, phase, conv_->tile);
+    for (const ConvPhase& phase : plan_.phases)
+      splits_.emplace_back(g, phase, conv_->tile, plan_.epilogue.watched());
   }
 
   [[nodiscard]] std::size_t scratch_bytes(int workers) const override {
@@ -138,8 +141,7 @@ class DirectConvStep final : public Step {
     const ConvPhase& phase = plan_.phases[index];
     const PhaseSplit& split = splits_[index];
     if (split.strips.count() == 0) return;
-    // Where strips and tiles are cut changes no sum; but what is watched is added up by strips.
-    const bool alone = !context.parallel.shares() && !plan_.epilogue.watched();
+    const bool alone = !context.parallel.shares();  // where strips and tiles are cut changes no sum
     const EqualParts& strips = alone ? split.by_input : split.strips;
     const Chunks tiles = alone ? Chunks(split.tiles.count, split.tiles.count) : split.tiles;
     const std::int64_t strip_parts = strips.parts();
@@ -225,7 +227,7 @@ std::optional<PieceGrid> direct_conv_pieces(const DirectConvPlan& plan, const ke
   // The kernel wants a sample's outputs without gaps.
   if (plan.plain_output || plan.phases.size() != 1) return std::nullopt;
   return PieceGrid{.samples = plan.g.batch,
-                   .parts = PhaseSplit(plan.g, plan.phases.front(), kernels.conv->tile).strips.parts(),
+                   .parts = PhaseSplit(plan.g, plan.phases.front(), kernels.conv->tile, true).strips.parts(),
                    .blocks = piece_blocks(plan.g.out_channels)};
 }
 
