@@ -56,8 +56,8 @@ class ChannelGatherStep final : public Step {
     for (const ChannelMap& map : maps) add(c, map);
     constexpr std::int64_t kTaskPositions = 2048;
     const auto blocks = static_cast<std::int64_t>(results_.size());
-    tasks_ = MapTasks(samples_, blocks, positions_, kTaskPositions,
-                      shares_positions(blocks * block_, positions_));
+    tasks_ =
+        MapTasks(samples_, blocks, positions_, kTaskPositions, shares_positions(blocks * block_, positions_));
   }
 
   void run(const StepContext& context) const override {
