@@ -12,6 +12,7 @@
 #include <ember/error.hpp>
 #include <ember/session.hpp>
 
+#include "support/conditional.hpp"
 #include "support/graph_builder.hpp"
 #include "support/model_of.hpp"
 #include "support/random_network.hpp"
@@ -51,33 +52,15 @@ GraphBuilder folded() {
 GraphBuilder conditional() {
   const auto branch = [](const char* op) {
     auto graph = std::make_shared<graph::Graph>();
-    graph->metadata.opsets[""] = 17;
-    const auto x = graph->add_value("inner_x", DataType::Float32);
-    const auto w = graph->add_value("inner_w", DataType::Float32);
-    graph->captured = {x, w};
-    graph::Node node;
-    node.op = op;
-    node.inputs = {x, w};
-    node.outputs = {graph->add_value("result")};
-    graph->outputs = node.outputs;
-    graph->add_node(std::move(node));
-    return std::shared_ptr<const graph::Graph>(graph);
+    graph->captured = {graph->add_value("inner_x", DataType::Float32),
+                       graph->add_value("inner_w", DataType::Float32)};
+    return test::branch_of(graph, op, graph->captured);
   };
   GraphBuilder b;
   const auto condition = b.input("condition", DataType::Bool, {});
   const auto x = b.input("x", DataType::Float32, {40});
   const auto w = b.constant("w", test::random_tensor({40}, 1));
-  graph::Node node;
-  node.name = "choose";
-  node.op = "If";
-  node.inputs = {condition};
-  node.attributes["then_branch"] = branch("Add");
-  node.attributes["else_branch"] = branch("Mul");
-  node.captures = {x, w, x, w};
-  node.outputs = {b.graph().add_value("y", DataType::Float32)};
-  const auto y = node.outputs[0];
-  b.graph().add_node(std::move(node));
-  b.output(y);
+  test::add_choice(b, condition, branch("Add"), branch("Mul"), {x, w});
   return b;
 }
 

@@ -13,6 +13,7 @@
 
 #include "ops/interpreter.hpp"
 #include "runtime/session_impl.hpp"
+#include "support/conditional.hpp"
 #include "support/graph_builder.hpp"
 #include "support/model_of.hpp"
 #include "support/random_tensor.hpp"
@@ -38,33 +39,19 @@ GraphBuilder perceptron() {
 
 /// y = condition ? x + 1 : x * x, chosen at run time.
 GraphBuilder conditional() {
-  const auto branch = [](const char* op, bool square) {
+  const auto with_x = [] {
     auto graph = std::make_shared<graph::Graph>();
-    graph->metadata.opsets[""] = 17;
-    const auto x = graph->add_value("x", DataType::Float32);
-    graph->captured = {x};
-    graph::Node node;
-    node.op = op;
-    node.inputs = {x, square ? x : graph->add_constant("one", Tensor::scalar(1.0F))};
-    node.outputs = {graph->add_value("result")};
-    graph->outputs = node.outputs;
-    graph->add_node(std::move(node));
-    return std::shared_ptr<const graph::Graph>(graph);
+    graph->captured = {graph->add_value("x", DataType::Float32)};
+    return graph;
   };
+  const auto add = with_x();
+  const auto one = add->add_constant("one", Tensor::scalar(1.0F));
+  const auto square = with_x();
   GraphBuilder b;
   const auto condition = b.input("condition", DataType::Bool, {});
   const auto x = b.input("x", DataType::Float32, {3});
-  graph::Node node;
-  node.name = "choose";
-  node.op = "If";
-  node.inputs = {condition};
-  node.attributes["then_branch"] = branch("Add", false);
-  node.attributes["else_branch"] = branch("Mul", true);
-  node.captures = {x, x};
-  node.outputs = {b.graph().add_value("y", DataType::Float32)};
-  const auto y = node.outputs[0];
-  b.graph().add_node(std::move(node));
-  b.output(y);
+  test::add_choice(b, condition, test::branch_of(add, "Add", {add->captured[0], one}),
+                   test::branch_of(square, "Mul", {square->captured[0], square->captured[0]}), {x});
   return b;
 }
 
